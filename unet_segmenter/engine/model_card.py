@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a model takes, gives, and is worth: the card.json beside its weights.
+
+The words are those of the STAC Machine Learning Model extension where it has them. A card
+is data: loading one reads JSON, compares hashes, and never runs code that a model brings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import JobError, ModelError
+
+CARD_NAME = "card.json"
+FORMAT = "unet-segmenter-card"
+FORMAT_VERSION = 1
+ACTIVATIONS = ("sigmoid", "softmax")
+FILE_FORMATS = ("onnx", "keras")
+DIM_ORDERS = ("nchw", "nhwc")
+NODATA_VALUE = 255
+UNKNOWN_VALUE = 0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt scaling of one class: p' = sigmoid(scale * logit(p) + offset)."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing."""
+        return self.scale == 1.0 and self.offset == 0.0
+
+
+@dataclass(frozen=True)
+class ModelClass:
+    """One class that the model tells.
+
+    Parameters
+    ----------
+    value : int
+        Its id in masks, 0-254.
+    name, color : str
+        Its name, and its colour as "#rrggbb".
+    channel : int
+        Its place on the channel axis of the model's output.
+    threshold : float
+        Probability (0-1) from which a pixel belongs to it.
+    calibration : Calibration
+        Correction of its probability.
+    """
+
+    value: int
+    name: str
+    color: str
+    channel: int
+    threshold: float = 0.5
+    calibration: Calibration = field(default=Calibration())
+
+    def __post_init__(self) -> None:
+        """Refuse values that a mask cannot hold."""
+        if not 0 <= self.value < NODATA_VALUE:
+            raise ModelError(f"class {self.name}: value {self.value} is not in 0-254")
+        if not 0 <= self.threshold <= 1:
+            raise ModelError(f"class {self.name}: threshold {self.threshold} is not in 0-1")
+        if self.channel < 0:
+            raise ModelError(f"class {self.name}: channel {self.channel} is negative")
+        if len(self.color) != 7 or self.color[0] != "#":
+            raise ModelError(f"class {self.name}: colour {self.color!r} is not #rrggbb")
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What the network is fed.
+
+    Parameters
+    ----------
+    bands : tuple of str
+        Names of the bands in the network's order.
+    data_type : tuple of str
+        Types of raster that the model was made for.
+    value_range : tuple of float
+        Smallest and largest raster value that the model was made for.
+    mean, stddev : tuple of float
+        The network sees (value - mean) / stddev, one of each a band.
+    gsd_range : tuple of float, optional
+        Ground sampling distances in metres that the training images had.
+    """
+
+    bands: tuple[str, ...]
+    data_type: tuple[str, ...]
+    value_range: tuple[float, float]
+    mean: tuple[float, ...]
+    stddev: tuple[float, ...]
+    gsd_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a scaling that does not fit the bands."""
+        if not self.bands:
+            raise ModelError("the input has no bands")
+        if not len(self.bands) == len(self.mean) == len(self.stddev):
+            raise ModelError("bands, mean and stddev differ in length")
+        if not all(math.isfinite(m) for m in self.mean):
+            raise ModelError("a mean is not a number")
+        if not all(math.isfinite(s) and s > 0 for s in self.stddev):
+            raise ModelError("a stddev is not above 0")
+        if not self.value_range[0] < self.value_range[1]:
+            raise ModelError(f"the value range {list(self.value_range)} is empty")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of weights, with the hash that it must have."""
+
+    name: str
+    format: str
+    dim_order: str
+    sha256: str
+    size: int
+
+    def __post_init__(self) -> None:
+        """Refuse formats that no predictor reads, and paths out of the model's folder."""
+        if self.format not in FILE_FORMATS:
+            raise ModelError(f"file {self.name}: format {self.format!r} is unknown")
+        if self.dim_order not in DIM_ORDERS:
+            raise ModelError(f"file {self.name}: dim_order {self.dim_order!r} is unknown")
+        if Path(self.name).name != self.name:
+            raise ModelError(f"file {self.name!r} is not a plain file name")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model's card.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its files lie.
+    name, version, title, description, license, citation : str
+        What it is, and how to cite it.
+    input : ModelInput
+        What it takes.
+    activation : str
+        "sigmoid" (one-vs-rest) or "softmax"; the network's output is after it.
+    classes : tuple of ModelClass
+        What it tells.
+    divisor : int
+        Windows must start and end at multiples of it.
+    halo, theoretical_halo : int
+        Context in px that blocks need: as measured at export, and by the receptive field.
+    files : tuple of ModelFile
+        Its weights, one file a runtime format.
+    fixed_size : int, optional
+        Side in px of the only window that the network takes; None where it takes any.
+    bf16_verified : bool
+        Whether its masks were measured to agree in bfloat16.
+    details : dict
+        The rest of the card: sources, training, metrics.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    title: str
+    description: str
+    license: str
+    citation: str
+    input: ModelInput
+    activation: str
+    classes: tuple[ModelClass, ...]
+    divisor: int
+    halo: int
+    theoretical_halo: int
+    files: tuple[ModelFile, ...]
+    fixed_size: int | None = None
+    bf16_verified: bool = False
+    details: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a card that contradicts itself."""
+        if self.activation not in ACTIVATIONS:
+            raise ModelError(f"activation {self.activation!r} is not one of {ACTIVATIONS}")
+        if not self.classes:
+            raise ModelError("it names no classes")
+        for attribute in ("value", "name", "channel"):
+            values = [getattr(c, attribute) for c in self.classes]
+            if len(set(values)) != len(values):
+                raise ModelError(f"two classes share a {attribute}")
+        if self.divisor < 1 or self.halo < 0:
+            raise ModelError("divisor must be 1 or more and halo 0 or more")
+
+    @classmethod
+    def load(cls, path: str | Path) -> ModelCard:
+        """Read the card of a model.
+
+        Parameters
+        ----------
+        path : str or Path
+            The model's folder, its card.json, or a file of weights beside a card.
+
+        Raises
+        ------
+        ModelError
+            If there is no card, or it is broken.
+        """
+        path = Path(path)
+        folder = path if path.is_dir() else path.parent
+        card = folder / CARD_NAME
+        if not card.is_file():
+            raise ModelError(f"{path} is no model: there is no {CARD_NAME} in {folder}.")
+        try:
+            content = json.loads(card.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ModelError(f"The model card {card} cannot be read: {error}.") from error
+        try:
+            return cls.from_json(content, folder)
+        except ModelError as error:
+            raise ModelError(
+                f"The model card {card} is broken: {error}. Get the model again."
+            ) from error
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any], folder: Path) -> ModelCard:
+        """Make a card from the content of a card.json; `ModelError` where it is broken."""
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ModelError(f"its format is not {FORMAT!r}")
+        if content.get("format_version") != FORMAT_VERSION:
+            raise ModelError(
+                f"its format version is {content.get('format_version')}, this plugin reads "
+                f"{FORMAT_VERSION}"
+            )
+        try:
+            return _card_from(content, folder)
+        except KeyError as error:
+            raise ModelError(f"{error} is missing") from error
+        except (TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ModelError(f"a value is of the wrong kind ({error})") from error
+
+    def select(self, names: tuple[str, ...]) -> tuple[ModelClass, ...]:
+        """The classes of the given names in the card's order; all for no names.
+
+        Raises
+        ------
+        JobError
+            If the model has no class of one of the names.
+        """
+        known = [c.name for c in self.classes]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise JobError(
+                f"The model {self.name} has no class {', '.join(map(repr, unknown))}; "
+                f"it has {', '.join(known)}."
+            )
+        return tuple(c for c in self.classes if not names or c.name in names)
+
+    def file(self, *formats: str) -> ModelFile | None:
+        """The first file in one of the formats that is there, or None."""
+        for file in self.files:
+            if file.format in formats and (self.folder / file.name).is_file():
+                return file
+        return None
+
+    def checked_path(self, file: ModelFile) -> Path:
+        """Path of one of the card's files, after a look at its hash.
+
+        Raises
+        ------
+        ModelError
+            If the file is absent or not the one that the card describes.
+        """
+        path = self.folder / file.name
+        if not path.is_file():
+            raise ModelError(f"The model {self.name} lacks its file {path}. Get the model again.")
+        found = sha256_of(path)
+        if found != file.sha256:
+            raise ModelError(
+                f"{path} is not the file that its card describes (sha256 {found[:12]}..., the card "
+                f"says {file.sha256[:12]}...): it is damaged or was exchanged. Get the model again."
+            )
+        return path
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _card_from(content: dict[str, Any], folder: Path) -> ModelCard:
+    card_input, output = content["input"], content["output"]
+    scaling = card_input["value_scaling"]
+    if scaling["type"] != "z-score":
+        raise ModelError(f"value_scaling {scaling['type']!r} is unknown; z-score is known")
+    gsd = card_input.get("gsd_range")
+    known = set(ModelCard.__dataclass_fields__) - {"details"}
+    return ModelCard(
+        folder=folder,
+        name=str(content["name"]),
+        version=str(content["version"]),
+        title=str(content["title"]),
+        description=str(content["description"]),
+        license=str(content["license"]),
+        citation=str(content["citation"]),
+        input=ModelInput(
+            bands=tuple(map(str, card_input["bands"])),
+            data_type=tuple(map(str, card_input["data_type"])),
+            value_range=_pair(card_input["value_range"]),
+            mean=tuple(map(float, scaling["mean"])),
+            stddev=tuple(map(float, scaling["stddev"])),
+            gsd_range=None if gsd is None else _pair(gsd),
+        ),
+        activation=str(output["activation"]),
+        classes=tuple(_class_from(c) for c in output["classes"]),
+        divisor=int(content["divisor"]),
+        halo=int(content["halo"]),
+        theoretical_halo=int(content["theoretical_halo"]),
+        files=tuple(ModelFile(**file) for file in content["files"]),
+        fixed_size=content.get("fixed_size"),
+        bf16_verified="bf16" in content.get("precision", {}),
+        details={key: value for key, value in content.items() if key not in known},
+    )
+
+
+def _class_from(content: dict[str, Any]) -> ModelClass:
+    calibration = Calibration(**content.get("calibration", {}))
+    return ModelClass(**{**content, "calibration": calibration})
+
+
+def _pair(values: list[float]) -> tuple[float, float]:
+    low, high = map(float, values)
+    return low, high
