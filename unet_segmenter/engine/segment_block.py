@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All that happens to one block between reading and writing, as one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fuse import binary_mask, class_mask
+from .geometry import PixelWindow
+from .model_card import NODATA_VALUE, ModelClass, ModelInput
+from .predict import calibrate, predict, scale
+
+FloatArray = NDArray[np.float32]
+ByteArray = NDArray[np.uint8]
+
+PROBABILITY_STEPS = 254
+
+
+@dataclass(frozen=True)
+class BlockPixels:
+    """A block as it was read.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W, C)
+        Raster values of the read window.
+    valid : ndarray of bool, shape (H, W)
+        False where the raster has no data.
+    wanted : ndarray of bool, shape of the written window
+        Which of the written pixels get a value: valid ones inside the area of interest.
+    crop : PixelWindow
+        The written window, counted from the first pixel read.
+    """
+
+    pixels: NDArray[np.generic]
+    valid: NDArray[np.bool_]
+    wanted: NDArray[np.bool_]
+    crop: PixelWindow
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What is written for a block; arrays have the shape of the written window.
+
+    Parameters
+    ----------
+    mask : ndarray of uint8, shape (1, H, W)
+        Class values.
+    probability : ndarray of uint8 or float32, shape (K, H, W), optional
+        Probabilities of the classes.
+    confidence : ndarray of uint8 or float32, shape (1, H, W), optional
+        Confidence of the decision.
+    """
+
+    mask: ByteArray
+    probability: NDArray[np.generic] | None = None
+    confidence: NDArray[np.generic] | None = None
+
+
+@dataclass(frozen=True)
+class SegmentBlock:
+    """Scale, predict, calibrate, decide and crop.
+
+    Parameters
+    ----------
+    run : callable
+        The network: scaled images (N, H, W, C) to probabilities (N, H, W, K).
+    model_input : ModelInput
+        The card's scaling.
+    classes : tuple of ModelClass
+        Classes wanted.
+    threshold : float, optional
+        Threshold of all classes; None takes each class's own.
+    flips : bool
+        Test-time augmentation.
+    with_probability, with_confidence : bool
+        What to make beside the mask.
+    probability_type : str
+        "uint8" or "float32".
+    """
+
+    run: Callable[[FloatArray], FloatArray]
+    model_input: ModelInput
+    classes: tuple[ModelClass, ...]
+    threshold: float | None = None
+    flips: bool = False
+    with_probability: bool = False
+    with_confidence: bool = False
+    probability_type: str = "uint8"
+
+    def __call__(self, blocks: list[BlockPixels]) -> list[BlockResult]:
+        """Results of blocks whose read windows have one shape, in their order."""
+        images = np.stack([scale(b.pixels, b.valid, self.model_input) for b in blocks])
+        probabilities = predict(images, self.run, flips=self.flips)
+        channels = [c.channel for c in self.classes]
+        return [
+            self._decide(image[block.crop.slices][..., channels], block.wanted)
+            for block, image in zip(blocks, probabilities, strict=True)
+        ]
+
+    def empty(self, block: BlockPixels) -> BlockResult:
+        """Result of a block without any wanted pixel."""
+        shape = (*block.wanted.shape, len(self.classes))
+        return self._decide(np.zeros(shape, np.float32), np.zeros(block.wanted.shape, bool))
+
+    def _decide(self, probabilities: FloatArray, wanted: NDArray[np.bool_]) -> BlockResult:
+        probabilities = calibrate(probabilities, [c.calibration for c in self.classes])
+        thresholds = [self._threshold(c) for c in self.classes]
+        if len(self.classes) == 1:
+            mask, confidence = binary_mask(probabilities[..., 0], thresholds[0])
+        else:
+            values = [c.value for c in self.classes]
+            mask, confidence = class_mask(probabilities, values, thresholds)
+        mask[~wanted] = NODATA_VALUE
+        return BlockResult(
+            mask[np.newaxis],
+            self._encode(np.moveaxis(probabilities, -1, 0), wanted)
+            if self.with_probability
+            else None,
+            self._encode(confidence[np.newaxis], wanted) if self.with_confidence else None,
+        )
+
+    def _threshold(self, model_class: ModelClass) -> float:
+        return model_class.threshold if self.threshold is None else self.threshold
+
+    def _encode(self, shares: FloatArray, wanted: NDArray[np.bool_]) -> NDArray[np.generic]:
+        if self.probability_type == "float32":
+            return np.where(wanted, shares, np.float32(np.nan))
+        steps = np.rint(shares * np.float32(PROBABILITY_STEPS)).astype(np.uint8)
+        steps[:, ~wanted] = NODATA_VALUE
+        return steps
