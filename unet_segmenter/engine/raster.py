@@ -1,0 +1,517 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads and writes georeferenced rasters: the only module that imports rasterio."""
+
+from __future__ import annotations
+
+import html
+import logging
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.errors
+import rasterio.features
+import rasterio.shutil
+import rasterio.warp
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.windows import Window
+
+from .errors import InputError, OutputError
+from .geometry import PixelWindow, Shape2D
+
+logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the user as errors
+
+_METRES_PER_DEGREE = 111_320.0
+_TILED_CACHE = 64 << 20
+_STRIPED_CACHE = 512 << 20
+
+
+@dataclass(frozen=True)
+class RasterGrid:
+    """Where the pixels of a raster lie.
+
+    Parameters
+    ----------
+    shape : Shape2D
+        Height and width in px.
+    transform : tuple of float
+        The six numbers a, b, c, d, e, f of x = a col + b row + c, y = d col + e row + f.
+    crs : str or None
+        Coordinate reference system as WKT.
+    """
+
+    shape: Shape2D
+    transform: tuple[float, float, float, float, float, float]
+    crs: str | None
+
+    def crop(self, window: PixelWindow) -> RasterGrid:
+        """The grid of a part of the raster."""
+        a, b, c, d, e, f = self.transform
+        x, y = self._point(window.row, window.col)
+        return RasterGrid(window.shape, (a, b, x, d, e, y), self.crs)
+
+    def window_of(self, bounds: tuple[float, float, float, float]) -> PixelWindow | None:
+        """The pixels that a rectangle in the CRS touches, or None if it lies outside.
+
+        On a rotated grid this is the smallest window around the rectangle.
+        """
+        a, b, c, d, e, f = self.transform
+        determinant = a * e - b * d
+        xmin, ymin, xmax, ymax = bounds
+        corners = [(x - c, y - f) for x in (xmin, xmax) for y in (ymin, ymax)]
+        cols = [(e * x - b * y) / determinant for x, y in corners]
+        rows = [(a * y - d * x) / determinant for x, y in corners]
+        row, col = _floor(min(rows)), _floor(min(cols))
+        height, width = _ceil(max(rows)) - row, _ceil(max(cols)) - col
+        window = PixelWindow(row, col, max(height, 1), max(width, 1))
+        return window.intersect(PixelWindow.of_shape(self.shape))
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """xmin, ymin, xmax, ymax of all pixels, in the CRS."""
+        height, width = self.shape
+        corners = [self._point(row, col) for row in (0, height) for col in (0, width)]
+        xs, ys = zip(*corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def pixel_size(self) -> tuple[float, float] | None:
+        """Width and height of the middle pixel in metres; None without a CRS."""
+        if self.crs is None:
+            return None
+        a, b, _, d, e, _ = self.transform
+        x_scale = y_scale = 1.0
+        crs = rasterio.CRS.from_wkt(self.crs)
+        if crs.is_geographic:
+            latitude = self._point(self.shape.height // 2, self.shape.width // 2)[1]
+            y_scale = _METRES_PER_DEGREE
+            x_scale = _METRES_PER_DEGREE * max(math.cos(math.radians(latitude)), 1e-6)
+        elif crs.is_projected:
+            x_scale = y_scale = crs.linear_units_factor[1]
+        return math.hypot(a * x_scale, d * y_scale), math.hypot(b * x_scale, e * y_scale)
+
+    def pixel_area(self) -> float | None:
+        """Area of the middle pixel in square metres; None without a CRS."""
+        size = self.pixel_size()
+        return None if size is None else size[0] * size[1]
+
+    def _point(self, row: float, col: float) -> tuple[float, float]:
+        a, b, c, d, e, f = self.transform
+        return a * col + b * row + c, d * col + e * row + f
+
+
+class RasterSource:
+    """A raster opened for reading in windows.
+
+    Not thread-safe: one thread reads.
+
+    Parameters
+    ----------
+    path : str
+        Any raster that GDAL opens.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not a raster.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self._dataset = rasterio.open(path)
+        except rasterio.errors.RasterioIOError as error:
+            raise InputError(_why_not_opened(path, error)) from error
+        if self._dataset.count == 0:
+            subdatasets = ", ".join(self._dataset.subdatasets[:3])
+            raise InputError(f"{path} holds several rasters; name one of them: {subdatasets}.")
+        self.grid = _grid_of(self._dataset)
+        self.count: int = self._dataset.count
+        self.dtype: str = self._dataset.dtypes[0]
+        self.band_names = tuple(self._dataset.descriptions)
+        self._has_alpha = ColorInterp.alpha in self._dataset.colorinterp
+        self._resize_cache()
+
+    def __enter__(self) -> RasterSource:
+        """Enter a context that closes the raster."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the raster."""
+        self._dataset.close()
+
+    @property
+    def is_georeferenced(self) -> bool:
+        """Whether the raster says where on Earth it lies."""
+        return self.grid.crs is not None
+
+    @property
+    def data_bands(self) -> tuple[int, ...]:
+        """Bands (from 1) that are not alpha."""
+        interpretations = enumerate(self._dataset.colorinterp, 1)
+        return tuple(band for band, meaning in interpretations if meaning != ColorInterp.alpha)
+
+    def read(
+        self, window: PixelWindow, bands: tuple[int, ...], value_range: tuple[float, float]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Read a window that may reach past the raster's edges.
+
+        Parameters
+        ----------
+        window : PixelWindow
+            What to read.
+        bands : tuple of int
+            Bands, from 1.
+        value_range : tuple of float
+            Values that data may have. A nodata value outside of it marks a pixel as nodata
+            when any band holds it; one inside of it (0 in a photograph, say) only when all
+            bands do, as a dark pixel may well hold it in one band.
+
+        Returns
+        -------
+        pixels : ndarray, shape (H, W, C)
+            Values; 0 beyond the raster.
+        valid : ndarray of bool, shape (H, W)
+            False at nodata, transparent, masked and NaN pixels, and beyond the raster.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged there.
+        """
+        pixels = np.zeros((*window.shape, len(bands)), self.dtype)
+        valid = np.zeros(window.shape, bool)
+        inside = window.intersect(PixelWindow.of_shape(self.grid.shape))
+        if inside is None:
+            return pixels, valid
+        values = self._read(inside, bands)
+        target = inside.relative_to(window).slices
+        pixels[target] = np.moveaxis(values, 0, -1)
+        valid[target] = self._valid(inside, bands, values, value_range)
+        return pixels, valid
+
+    def overview(
+        self, bands: tuple[int, ...], longest_side: int, value_range: tuple[float, float]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Read the whole raster, shrunk by nearest neighbour.
+
+        Returns
+        -------
+        pixels : ndarray, shape (H, W, C)
+            Values of single pixels, none of them a mixture.
+        valid : ndarray of bool, shape (H, W)
+            False at nodata.
+        """
+        whole = PixelWindow.of_shape(self.grid.shape)
+        scale = min(1.0, longest_side / max(self.grid.shape))
+        height, width = (max(1, round(side * scale)) for side in self.grid.shape)
+        values = self._read(whole, bands, (height, width))
+        return np.moveaxis(values, 0, -1), self._valid(whole, bands, values, value_range)
+
+    def _read(
+        self, window: PixelWindow, bands: tuple[int, ...], shape: tuple[int, int] | None = None
+    ) -> NDArray[np.generic]:
+        out_shape = None if shape is None else (len(bands), *shape)
+        try:
+            values: NDArray[np.generic] = self._dataset.read(
+                list(bands), window=_window(window), out_shape=out_shape
+            )
+        except rasterio.errors.RasterioIOError as error:
+            raise InputError(
+                f"{self.path} cannot be read at rows {window.row}-{window.row_stop - 1}, columns "
+                f"{window.col}-{window.col_stop - 1}: it is damaged or cut off. Copy it again "
+                f"from its source. ({_reason(error)})"
+            ) from error
+        return values
+
+    def _valid(
+        self,
+        window: PixelWindow,
+        bands: tuple[int, ...],
+        values: NDArray[np.generic],
+        value_range: tuple[float, float],
+    ) -> NDArray[np.bool_]:
+        """Which pixels hold data; `values` has the shape (C, H, W)."""
+        valid = np.ones(values.shape[1:], bool)
+        if np.issubdtype(values.dtype, np.floating):
+            valid &= np.isfinite(values).all(axis=0)
+        empty = [self._is_nodata(band, value) for band, value in zip(bands, values, strict=True)]
+        if empty:
+            low, high = value_range
+            nodata = self._dataset.nodatavals[bands[0] - 1]
+            may_be_data = nodata is not None and low <= nodata <= high
+            valid &= ~(np.all(empty, axis=0) if may_be_data else np.any(empty, axis=0))
+        if self._has_alpha:
+            alpha = self._dataset.colorinterp.index(ColorInterp.alpha) + 1
+            valid &= self._read(window, (alpha,), values.shape[1:])[0] > 0
+        elif MaskFlags.per_dataset in self._dataset.mask_flag_enums[bands[0] - 1]:
+            mask = self._dataset.read_masks(
+                bands[0], window=_window(window), out_shape=values.shape[1:]
+            )
+            valid &= mask > 0
+        return valid
+
+    def _is_nodata(self, band: int, values: NDArray[np.generic]) -> NDArray[np.bool_]:
+        nodata = self._dataset.nodatavals[band - 1]
+        if nodata is None or math.isnan(nodata):
+            return np.zeros(values.shape, bool)
+        if np.issubdtype(values.dtype, np.floating):
+            return values == values.dtype.type(nodata)
+        return values == nodata
+
+    def _resize_cache(self) -> None:
+        """Bound GDAL's cache, which else takes a share of the machine's memory.
+
+        A raster of strips as wide as itself is decoded once for every block of a row unless a
+        row of blocks stays in the cache.
+        """
+        height, width = self._dataset.block_shapes[0]
+        striped = width >= self.grid.shape.width and height < self.grid.shape.height
+        pixel = self.count * np.dtype(self.dtype).itemsize
+        row_of_blocks = 1536 * width * pixel if striped else 0
+        size = min(max(_TILED_CACHE, row_of_blocks), _STRIPED_CACHE)
+        rasterio.env.set_gdal_config("GDAL_CACHEMAX", size)
+
+
+@dataclass(frozen=True)
+class BandImage:
+    """A raw file of one output, described for writing it as a raster.
+
+    Parameters
+    ----------
+    path : Path
+        Band-sequential values in the machine's byte order.
+    dtype : str
+        "uint8" or "float32".
+    descriptions : tuple of str
+        One a band.
+    nodata : float
+        Value of nodata.
+    is_category : bool
+        Whether values are class ids, of which no mean may be taken.
+    scale : float
+        Factor from stored values to true ones.
+    colors : dict
+        RGBA by class value, for the colour table.
+    statistics : tuple of dict
+        GDAL's STATISTICS_* items of each band.
+    tags : dict
+        The dataset's metadata.
+    """
+
+    path: Path
+    dtype: str
+    descriptions: tuple[str, ...]
+    nodata: float
+    is_category: bool
+    scale: float
+    colors: Mapping[int, tuple[int, int, int, int]]
+    statistics: tuple[Mapping[str, str], ...]
+    tags: Mapping[str, str]
+
+
+def write_raster(image: BandImage, grid: RasterGrid, target: Path, threads: int) -> None:
+    """Write a raw file as a raster in the format of the target's suffix.
+
+    GeoTIFFs come out cloud-optimised: tiled, compressed, with overviews inside.
+
+    Raises
+    ------
+    OutputError
+        If no driver writes that suffix, or the disk is full.
+    """
+    driver = driver_of(target)
+    options: dict[str, Any] = {"driver": driver}
+    if driver == "COG":
+        options |= {
+            "compress": "deflate",
+            "level": 6,
+            "predictor": "no" if image.is_category or image.dtype == "uint8" else "yes",
+            "overview_resampling": "mode" if image.is_category else "average",
+            "blocksize": 512,
+            "num_threads": threads,
+            "bigtiff": "if_safer",
+        }
+    description = image.path.with_suffix(".vrt")
+    description.write_text(_raw_vrt(image, grid), encoding="utf-8")
+    try:
+        with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_TIFF_INTERNAL_MASK="YES"):
+            rasterio.shutil.copy(str(description), str(target), **options)
+    except (rasterio.errors.RasterioError, OSError) as error:
+        raise OutputError(f"{target.name} could not be written: {_reason(error)}") from error
+    finally:
+        description.unlink(missing_ok=True)
+
+
+def driver_of(path: Path) -> str:
+    """GDAL driver for an output's suffix.
+
+    Raises
+    ------
+    OutputError
+        If no driver here writes it.
+    """
+    if path.suffix.lower() in (".tif", ".tiff"):
+        return "COG"
+    try:
+        return str(rasterio.drivers.driver_from_extension(str(path)))
+    except ValueError as error:
+        raise OutputError(
+            f"No raster format is known for the suffix {path.suffix!r} of {path.name}; use .tif."
+        ) from error
+
+
+def read_shrunk(path: Path, longest_side: int) -> NDArray[np.generic]:
+    """First band of a raster, shrunk by nearest neighbour, shape (H, W)."""
+    with RasterSource(str(path)) as source:
+        return source.overview((1,), longest_side, (-math.inf, math.inf))[0][..., 0]
+
+
+class AreaOfInterest:
+    """Polygons that say which pixels are wanted.
+
+    Parameters
+    ----------
+    polygons : iterable of dict
+        GeoJSON geometries.
+    crs : str or None
+        Their CRS, as WKT or "EPSG:n"; None means the grid's.
+    grid : RasterGrid
+        Grid of the raster.
+    """
+
+    def __init__(
+        self, polygons: Iterable[dict[str, Any]], crs: str | None, grid: RasterGrid
+    ) -> None:
+        shapes = list(polygons)
+        if crs is not None and grid.crs is not None:
+            source, target = rasterio.CRS.from_user_input(crs), rasterio.CRS.from_wkt(grid.crs)
+            if source != target:
+                shapes = [rasterio.warp.transform_geom(source, target, s) for s in shapes]
+        self._grid = grid
+        self._shapes = [(shape, rasterio.features.bounds(shape)) for shape in shapes]
+
+    def window(self) -> PixelWindow | None:
+        """The smallest window that holds all polygons, or None if they lie outside."""
+        if not self._shapes:
+            return None
+        xmin, ymin, xmax, ymax = zip(*(bounds for _, bounds in self._shapes), strict=True)
+        return self._grid.window_of((min(xmin), min(ymin), max(xmax), max(ymax)))
+
+    def mask(self, window: PixelWindow) -> NDArray[np.bool_]:
+        """True at pixels of the window whose centre lies in a polygon; shape (H, W)."""
+        part = self._grid.crop(window)
+        xmin, ymin, xmax, ymax = part.bounds()
+        near = [
+            shape
+            for shape, (left, bottom, right, top) in self._shapes
+            if left <= xmax and right >= xmin and bottom <= ymax and top >= ymin
+        ]
+        if not near:
+            return np.zeros(window.shape, bool)
+        inside: NDArray[np.bool_] = rasterio.features.geometry_mask(
+            near, window.shape, rasterio.Affine(*part.transform), invert=True
+        )
+        return inside
+
+
+@contextmanager
+def gdal_settings(threads: int) -> Iterator[None]:
+    """GDAL's settings for a run; on by the thread that reads and writes."""
+    with rasterio.Env(GDAL_NUM_THREADS=threads, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        yield
+
+
+def _grid_of(dataset: Any) -> RasterGrid:
+    transform = tuple(float(v) for v in tuple(dataset.transform)[:6])
+    crs = dataset.crs.to_wkt() if dataset.crs else None
+    return RasterGrid(Shape2D(dataset.height, dataset.width), transform, crs)  # type: ignore[arg-type]
+
+
+def _raw_vrt(image: BandImage, grid: RasterGrid) -> str:
+    """A GDAL virtual raster over a raw file beside it."""
+    height, width = grid.shape
+    itemsize = np.dtype(image.dtype).itemsize
+    type_name = {"uint8": "Byte", "float32": "Float32"}[image.dtype]
+    order = "LSB" if sys.byteorder == "little" else "MSB"
+    lines = [f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">']
+    if grid.crs:
+        lines.append(f'<SRS dataAxisToSRSAxisMapping="1,2">{html.escape(grid.crs)}</SRS>')
+    if grid.transform != (1.0, 0.0, 0.0, 0.0, 1.0, 0.0):
+        a, b, c, d, e, f = grid.transform
+        terms = ", ".join(map(repr, (c, a, b, f, d, e)))
+        lines.append(f"<GeoTransform>{terms}</GeoTransform>")
+    lines.append(_metadata_xml(image.tags))
+    for band, description in enumerate(image.descriptions):
+        lines += [
+            f'<VRTRasterBand dataType="{type_name}" band="{band + 1}" subClass="VRTRawRasterBand">',
+            f"<Description>{html.escape(description)}</Description>",
+            _metadata_xml(image.statistics[band]),
+            f"<NoDataValue>{image.nodata}</NoDataValue>",
+        ]
+        if image.scale != 1:
+            lines.append(f"<Offset>0</Offset><Scale>{image.scale!r}</Scale>")
+        if image.colors:
+            lines.append("<ColorInterp>Palette</ColorInterp><ColorTable>")
+            transparent = (0, 0, 0, 0)
+            lines += [
+                '<Entry c1="{}" c2="{}" c3="{}" c4="{}"/>'.format(*image.colors.get(v, transparent))
+                for v in range(256)
+            ]
+            lines.append("</ColorTable>")
+        lines += [
+            f'<SourceFilename relativetoVRT="1">{html.escape(image.path.name)}</SourceFilename>',
+            f"<ImageOffset>{band * height * width * itemsize}</ImageOffset>",
+            f"<PixelOffset>{itemsize}</PixelOffset>",
+            f"<LineOffset>{width * itemsize}</LineOffset><ByteOrder>{order}</ByteOrder>",
+            "</VRTRasterBand>",
+        ]
+    lines.append("</VRTDataset>")
+    return "\n".join(line for line in lines if line)
+
+
+def _metadata_xml(items: Mapping[str, str]) -> str:
+    if not items:
+        return ""
+    rows = "".join(f'<MDI key="{html.escape(k)}">{html.escape(v)}</MDI>' for k, v in items.items())
+    return f"<Metadata>{rows}</Metadata>"
+
+
+def _window(window: PixelWindow) -> Window:
+    return Window(window.col, window.row, window.width, window.height)  # type: ignore[call-arg]
+
+
+def _floor(value: float) -> int:
+    """Floor that forgives the rounding of a coordinate on a pixel's edge."""
+    return math.floor(value + 1e-6)
+
+
+def _ceil(value: float) -> int:
+    return math.ceil(value - 1e-6)
+
+
+def _reason(error: BaseException) -> str:
+    """The deepest cause's words: rasterio wraps GDAL's sentence in others."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().rstrip(".")
+
+
+def _why_not_opened(path: str, error: BaseException) -> str:
+    local = Path(path)
+    if not path.startswith("/vsi") and "://" not in path and ":" not in path[2:]:
+        if not local.exists():
+            return f"There is no file {path}; check the path."
+        if local.is_dir():
+            return f"{path} is a folder; name a raster in it."
+        try:
+            with local.open("rb") as file:
+                file.read(1)
+        except OSError as reason:
+            return f"{path} cannot be read: {reason.strerror}."
+    return f"{path} is not a raster that can be read: {_reason(error)}."
