@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Makes the engine's Python environment: `python -m venv`, then pip from the hashed lock.
+
+Virtual environments cannot be moved, so one is made in its final place and counts only when
+`complete.json` lies in it, which is written last. An interrupted set-up is made anew by the
+next call; packages that were already downloaded come from pip's cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from ..engine.errors import Cancelled, OutputError, RuntimeMissingError
+from ..engine.progress import Progress, SilentProgress
+from .child_environment import scrubbed_environment
+from .environment_check import (
+    ENGINE_MODULES,
+    STAMP_NAME,
+    EnvironmentReport,
+    State,
+    environment_python,
+    is_complete,
+    read_lock,
+    verify_environment,
+    write_stamp,
+)
+
+MINIMUM_PYTHON = (3, 11)
+_POLL_SECONDS = 0.2
+
+_BASE_PROBE = (
+    "import sys, json; v = sys.version_info[:2]\n"
+    "try:\n import venv, ensurepip; ok = True\n"
+    "except ImportError: ok = False\n"
+    "print(json.dumps([list(v), ok]))"
+)
+
+# What pip prints -> what happened and what to do. The first that matches is told.
+_PIP_FAILURES: tuple[tuple[str, str], ...] = (
+    (r"No space left on device|not enough space", "The disk is full; free 2 GB and try again."),
+    (
+        r"DO NOT MATCH THE HASHES",
+        "A downloaded package differs from the one that the plugin was tested with; clear pip's "
+        "cache (`pip cache purge`) and look at your package index or proxy.",
+    ),
+    (
+        r"certificate verify failed|CERTIFICATE_VERIFY_FAILED",
+        "The package index's certificate is not trusted; name your site's certificates in "
+        "PIP_CERT or in pip's configuration file.",
+    ),
+    (
+        r"Temporary failure in name resolution|NewConnectionError|Name or service not known|"
+        r"getaddrinfo failed|Connection (refused|reset)|timed out|ProxyError|"
+        r"Network is unreachable",
+        "The package index cannot be reached; connect to the internet, or set HTTPS_PROXY or "
+        "PIP_INDEX_URL.",
+    ),
+    (
+        r"No matching distribution found for (\S+)",
+        "A package has no build for this Python and this system.",
+    ),
+    (r"Permission denied|Read-only file system", "The folder is read-only."),
+)
+
+
+def find_base_interpreter(
+    environ: Mapping[str, str] = os.environ, candidates: Sequence[Path] | None = None
+) -> Path:
+    """Path of a Python that can make the environment: 3.11 or newer, with venv and ensurepip.
+
+    `sys.executable` is never trusted: inside QGIS it is QGIS itself. Each candidate is
+    started with a scrubbed environment and asked.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If there is none; the message says what is missing.
+    """
+    problems: list[str] = []
+    for python in base_candidates() if candidates is None else candidates:
+        if not python.exists():
+            continue
+        problem = _base_problem(python, environ)
+        if problem is None:
+            return python
+        problems.append(f"{python} {problem}")
+    seen = "; ".join(problems) or "no Python was found"
+    newest = ".".join(map(str, MINIMUM_PYTHON))
+    raise RuntimeMissingError(
+        f"No Python can make the engine's environment ({seen}). Install Python {newest} or newer "
+        "with venv: on Debian or Ubuntu `sudo apt-get install python3-venv`, on Windows or macOS "
+        "the installer of python.org."
+    )
+
+
+def base_candidates(
+    *,
+    platform: str = sys.platform,
+    prefix: str = sys.base_prefix,
+    executable: str = sys.executable or "",
+    environ: Mapping[str, str] = os.environ,
+) -> list[Path]:
+    """Interpreters to try, best first: the system's, QGIS's own, those on PATH."""
+    names = ["python3.13", "python3.12", "python3.11", "python3", "python"]
+    on_path = [shutil.which(name, path=environ.get("PATH", "")) for name in names]
+    home = Path(prefix)
+    beside = Path(executable).parent
+    if platform == "win32":
+        # apps\Python312\python.exe stands on its own; bin\python3.exe may want PYTHONHOME.
+        own = [home / "python.exe", beside / "python3.exe", beside / "python.exe"]
+    elif platform == "darwin":
+        own = [home / "bin" / "python3", beside / "bin" / "python3", beside / "python3"]
+    else:
+        own = [Path("/usr/bin/python3"), home / "bin" / "python3"]
+    found = [Path(path) for path in on_path if path]
+    if platform == "win32":
+        # The Microsoft Store's python.exe is a stub that opens the shop.
+        found = [path for path in found if "WindowsApps" not in path.parts]
+    return list(dict.fromkeys(own + found))
+
+
+def create_environment(
+    target: Path,
+    progress: Progress | None = None,
+    *,
+    lock: Path,
+    base: Path | None = None,
+    modules: Mapping[str, str] = ENGINE_MODULES,
+    system_site_packages: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> EnvironmentReport:
+    """Make the environment in `target` from `lock`, or find it complete.
+
+    Downloads about 250 MB for the engine. Called only when the user asks for it.
+
+    Parameters
+    ----------
+    target : Path
+        Folder of the environment. If there is one from another lock or an interrupted set-up,
+        it is made anew.
+    progress : Progress, optional
+        Gets pip's lines, one step a package, and may cancel.
+    lock : Path
+        Requirements with hashes.
+    base : Path, optional
+        Interpreter to make it from; None finds one.
+    modules : mapping
+        Package to module, for those that must be importable at the end.
+    system_site_packages : bool
+        Whether the environment sees the packages of `base` (PyQGIS, for tests).
+
+    Returns
+    -------
+    EnvironmentReport
+        Always of a ready environment.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If there is no suitable Python, or the packages cannot be fetched.
+    OutputError
+        If the folder cannot be written, or holds something else.
+    Cancelled
+        If the user stopped it; the next call starts over with what was downloaded.
+    """
+    progress = progress or SilentProgress()
+    python = environment_python(target)
+    with _exclusive(target):
+        if is_complete(target, lock):
+            progress.log("info", f"The environment in {target} is there; checking it.")
+            report = verify_environment(python, lock=lock, modules=modules, environ=environ)
+            if report.state is State.READY:
+                return report
+            progress.log("warning", f"{report.message} It is made anew.")
+        _refuse_foreign_folder(target)
+        base = base or find_base_interpreter(environ)
+        (target / STAMP_NAME).unlink(missing_ok=True)
+        _make_venv(base, target, system_site_packages, environ, progress)
+        _install(python, lock, environ, progress)
+        report = verify_environment(python, lock=lock, modules=modules, environ=environ)
+        report.require()
+        write_stamp(target, lock, report)
+    progress.log("info", report.message)
+    return report
+
+
+def _base_problem(python: Path, environ: Mapping[str, str]) -> str | None:
+    """Why `python` cannot make the environment, in words that follow its path; or None."""
+    try:
+        answer = subprocess.run(  # noqa: S603
+            [str(python), "-I", "-c", _BASE_PROBE],
+            env=scrubbed_environment(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        version, has_venv = json.loads(answer)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return "does not start"
+    if tuple(version) < MINIMUM_PYTHON:
+        return f"is Python {'.'.join(map(str, version))}, too old"
+    return None if has_venv else "has no venv (package python3-venv)"
+
+
+def _refuse_foreign_folder(target: Path) -> None:
+    """Never empty a folder that is not a virtual environment."""
+    if target.is_dir() and any(target.iterdir()) and not (target / "pyvenv.cfg").is_file():
+        raise OutputError(
+            f"{target} is not empty and is no virtual environment; name another folder, or empty "
+            "this one."
+        )
+
+
+@contextlib.contextmanager
+def _exclusive(target: Path) -> Iterator[None]:
+    """Let one set-up of `target` run at a time; the system frees the lock of a dead process."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(target.with_name(target.name + ".lock"), "w")  # noqa: SIM115, PTH123
+    except OSError as error:
+        raise OutputError(
+            f"The environment's folder {target} cannot be made ({error.strerror}). "
+            "Make its parent folder writable, or name another."
+        ) from error
+    with handle:
+        try:
+            _lock(handle)
+        except OSError as error:
+            raise RuntimeMissingError(
+                f"Another set-up of {target} is running; wait for it to end."
+            ) from error
+        yield
+
+
+def _lock(handle: IO[str]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _make_venv(
+    base: Path,
+    target: Path,
+    system_site_packages: bool,
+    environ: Mapping[str, str],
+    progress: Progress,
+) -> None:
+    progress.log("info", f"Making the environment in {target} with {base}.")
+    command = [str(base), "-I", "-m", "venv", "--clear", str(target)]
+    if system_site_packages:
+        command.insert(-1, "--system-site-packages")
+    code, lines = _run(command, environ, progress)
+    if code:
+        said = " ".join(lines[-3:])
+        hint = "Install python3-venv (Debian: `sudo apt-get install python3-venv`)."
+        if "ensurepip" not in " ".join(lines):
+            hint = "See whether the folder is writable and the disk has room."
+        raise RuntimeMissingError(f"{base} could not make {target} ({said}). {hint}")
+
+
+def _install(
+    python: Path, lock: Path, environ: Mapping[str, str], progress: Progress
+) -> None:
+    """Install the lock's packages, wheels only, each against its hash."""
+    command = [str(python), "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
+    command += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
+    code, lines = _run(
+        [*command, "-r", str(lock)], environ, progress, steps=len(read_lock(lock)) + 1
+    )
+    if code:
+        raise RuntimeMissingError(_pip_failure(lines))
+
+
+def _pip_failure(lines: Sequence[str]) -> str:
+    """One sentence for what pip printed, and its own last error."""
+    text = "\n".join(lines)
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    said = errors[-1][6:].strip() if errors else (lines[-1] if lines else "pip said nothing")
+    for pattern, sentence in _PIP_FAILURES:
+        if re.search(pattern, text):
+            return f"The packages could not be installed: {sentence} (pip: {said})"
+    return f"The packages could not be installed (pip: {said})."
+
+
+def _run(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    progress: Progress,
+    *,
+    steps: int = 0,
+) -> tuple[int, list[str]]:
+    """Run `command`, hand its lines to `progress`, and end it with its children on cancel.
+
+    Returns
+    -------
+    tuple
+        The exit code, and all lines of output.
+    """
+    options: dict[str, object] = (
+        {"creationflags": subprocess.CREATE_NO_WINDOW}
+        if sys.platform == "win32"
+        else {"start_new_session": True}
+    )
+    child = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
+        list(command),
+        env=scrubbed_environment(environ, for_pip=True),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        **options,
+    )
+    arriving: queue.Queue[str | None] = queue.Queue()
+    threading.Thread(target=_read_lines, args=(child.stdout, arriving), daemon=True).start()
+    lines: list[str] = []
+    try:
+        done = 0
+        while (line := _next(arriving, progress)) is not None:
+            lines.append(line)
+            progress.log("info", line)
+            if steps and line.startswith(("Collecting ", "Processing ")):
+                done += 1
+                progress.advance(min(done, steps - 1), steps, line)
+        code = child.wait()
+    except BaseException:
+        _end(child)
+        raise
+    if steps and code == 0:
+        progress.advance(steps, steps)
+    return code, lines
+
+
+def _next(arriving: queue.Queue[str | None], progress: Progress) -> str | None:
+    """The next line, or None at the end; asks meanwhile whether the user wants to stop."""
+    while True:
+        if progress.cancelled():
+            raise Cancelled("The set-up was stopped; the next one starts with what was downloaded.")
+        with contextlib.suppress(queue.Empty):
+            return arriving.get(timeout=_POLL_SECONDS)
+
+
+def _read_lines(stream: IO[str], arriving: queue.Queue[str | None]) -> None:
+    for line in stream:
+        arriving.put(line.rstrip())
+    arriving.put(None)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """End the child and what it started."""
+    if sys.platform == "win32":
+        subprocess.run(  # noqa: S603
+            ["taskkill", "/F", "/T", "/PID", str(child.pid)],  # noqa: S607
+            capture_output=True,
+            check=False,
+        )
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
