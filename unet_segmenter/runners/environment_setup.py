@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -139,6 +139,7 @@ def create_environment(
     base: Path | None = None,
     modules: Mapping[str, str] = ENGINE_MODULES,
     system_site_packages: bool = False,
+    before_stamp: Callable[[Path], None] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> EnvironmentReport:
     """Make the environment in `target` from `lock`, or find it complete.
@@ -160,6 +161,8 @@ def create_environment(
         Package to module, for those that must be importable at the end.
     system_site_packages : bool
         Whether the environment sees the packages of `base` (PyQGIS, for tests).
+    before_stamp : callable, optional
+        Gets `target` as the last step before the environment counts as complete.
 
     Returns
     -------
@@ -191,6 +194,8 @@ def create_environment(
         _install(python, lock, environ, progress)
         report = verify_environment(python, lock=lock, modules=modules, environ=environ)
         report.require()
+        if before_stamp:
+            before_stamp(target)
         write_stamp(target, lock, report)
     progress.log("info", report.message)
     return report
