@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Random crops with scale, turn, flip, colour, blur and noise. Masks by nearest, always.
+
+Meant for sites never seen: colour and scale are what differ most between two drone flights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, exp, log, radians, sin
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from .datasets.aeroscapes import IGNORE
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly to vary a sample. Shares are probabilities, 0 to 1.
+
+    Attributes
+    ----------
+    size : int
+        Side of the crop, px.
+    scale : tuple of float
+        Range of the zoom; 0.5 shows the ground at half the resolution.
+    rare : float
+        Share of crops centred on a pixel of a class drawn evenly among the frame's.
+    turn : float
+        Share of crops turned by any angle and flipped both ways, in frames without
+        ``upright_value``. The others lean by a few degrees and flip left to right.
+    upright_value : int
+        The class whose place in the picture matters: sky.
+    """
+
+    size: int = 320
+    scale: tuple[float, float] = (0.4, 2.0)
+    rare: float = 0.5
+    turn: float = 0.5
+    lean_degrees: float = 8.0
+    upright_value: int = 6
+    contrast: float = 0.35
+    brightness: float = 0.2
+    gamma: float = 0.3
+    tint: float = 0.12
+    saturation: float = 0.5
+    grey: float = 0.03
+    blur: float = 0.2
+    noise: float = 0.2
+
+
+def augment(
+    image: np.ndarray, mask: np.ndarray, how: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one varied crop: image (S, S, 3) uint8 and mask (S, S) uint8.
+
+    Pixels that lie outside the frame are 255, "ignore", in the mask.
+    """
+    zoom = exp(rng.uniform(log(how.scale[0]), log(how.scale[1])))
+    upright = bool((mask == how.upright_value).any())
+    turned = not upright and rng.random() < how.turn
+    angle = rng.uniform(0, 360) if turned else rng.normal(0, how.lean_degrees)
+    flips = (rng.random() < 0.5, turned and rng.random() < 0.5)
+    centre = _centre(mask, how, zoom, rng)
+    image, mask = crop(image, mask, centre, zoom, angle, flips, how.size)
+    return vary_colour(image, how, rng), mask
+
+
+def crop(
+    image: np.ndarray,
+    mask: np.ndarray,
+    centre: tuple[float, float],
+    zoom: float,
+    angle: float,
+    flips: tuple[bool, bool],
+    size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the square of ``size`` px around ``centre`` (row, col), zoomed, turned, flipped."""
+    cosine, sine = cos(radians(angle)) / zoom, sin(radians(angle)) / zoom
+    left_right, up_down = (-1 if flip else 1 for flip in flips)
+    # Maps a crop's (x, y) to the frame's: turn and flip about the crop's centre.
+    a, b = cosine * left_right, -sine * up_down
+    d, e = sine * left_right, cosine * up_down
+    half = size / 2
+    matrix = (a, b, centre[1] - (a + b) * half, d, e, centre[0] - (d + e) * half)
+    mask = np.asarray(
+        Image.fromarray(mask).transform(
+            (size, size), Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST, fillcolor=IGNORE
+        )
+    )
+    picture = Image.fromarray(image)
+    if zoom < 0.7:  # bilinear alone would alias
+        picture = picture.reduce(2)
+        matrix = tuple(value / 2 for value in matrix)
+    picture = picture.transform(
+        (size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR,
+        fillcolor=(127, 127, 127),
+    )  # fmt: skip
+    return np.asarray(picture), mask
+
+
+def vary_colour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Return image (H, W, 3) uint8 with other light, tint, saturation, sharpness and grain."""
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
+    gain = exp(rng.uniform(-how.contrast, how.contrast))
+    gains = gain * np.exp(rng.uniform(-how.tint, how.tint, 3))
+    light = rng.uniform(-how.brightness, how.brightness)
+    curve = ramp ** exp(rng.uniform(-how.gamma, how.gamma))
+    table = np.clip((curve - 0.5) * gains + 0.5 + light, 0, 1) * 255
+    image = np.stack([table[image[..., band], band] for band in range(3)], axis=-1)
+    keep = 0.0 if rng.random() < how.grey else 1 + rng.uniform(-how.saturation, how.saturation)
+    grey = image @ np.array([0.299, 0.587, 0.114])
+    image = grey[..., None] + keep * (image - grey[..., None])
+    if rng.random() < how.noise:
+        image = image + rng.normal(0, rng.uniform(2, 12), image.shape)
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    if rng.random() < how.blur:
+        blur = ImageFilter.GaussianBlur(rng.uniform(0.4, 1.8))
+        image = np.asarray(Image.fromarray(image).filter(blur))
+    return image
+
+
+def _centre(
+    mask: np.ndarray, how: Augmentation, zoom: float, rng: np.random.Generator
+) -> tuple[float, float]:
+    height, width = mask.shape
+    row, col = rng.uniform(0, height), rng.uniform(0, width)
+    if rng.random() < how.rare:
+        # A coarse grid of the mask is enough to aim with, and ten times quicker.
+        values = np.unique(mask[::4, ::4])
+        values = values[(values > 0) & (values != IGNORE)]
+        if values.size:
+            rows, cols = np.nonzero(mask[::4, ::4] == rng.choice(values))
+            pick = rng.integers(rows.size)
+            row, col = rows[pick] * 4.0, cols[pick] * 4.0
+    half = how.size / 2 / zoom
+    return _inside(row, half, height), _inside(col, half, width)
+
+
+def _inside(centre: float, half: float, length: int) -> float:
+    if 2 * half >= length:
+        return length / 2
+    return min(max(centre, half), length - half)
