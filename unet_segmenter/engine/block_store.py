@@ -137,6 +137,12 @@ class BlockStore:
         data = file.read((stop - start) * width * dtype.itemsize)
         return np.frombuffer(data, dtype).reshape(stop - start, width)
 
+    def read_shrunk(self, name: str, height: int, width: int) -> NDArray[Any]:
+        """First band, shrunk by nearest neighbour to (height, width)."""
+        rows = (np.arange(height) + 0.5) * self.shape.height / height
+        cols = ((np.arange(width) + 0.5) * self.shape.width / width).astype(int)
+        return np.stack([self.read_rows(name, 0, row, row + 1)[0, cols] for row in rows.astype(int)])
+
     def close(self) -> None:
         """Close the files; what they hold stays for a later run."""
         for file in (*self._files.values(), self._journal, self._lock):

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import html
 import logging
 import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from rasterio.windows import Window
 
 from .errors import InputError, OutputError
 from .geometry import PixelWindow, Shape2D
+from .raw_image import BandImage, virtual_raster
 
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the user as errors
 
@@ -196,9 +196,13 @@ class RasterSource:
         return pixels, valid
 
     def overview(
-        self, bands: tuple[int, ...], longest_side: int, value_range: tuple[float, float]
+        self,
+        bands: tuple[int, ...],
+        longest_side: int,
+        value_range: tuple[float, float],
+        region: PixelWindow | None = None,
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-        """Read the whole raster, shrunk by nearest neighbour.
+        """Read the raster, or a region of it, shrunk by nearest neighbour.
 
         Returns
         -------
@@ -207,11 +211,11 @@ class RasterSource:
         valid : ndarray of bool, shape (H, W)
             False at nodata.
         """
-        whole = PixelWindow.of_shape(self.grid.shape)
-        scale = min(1.0, longest_side / max(self.grid.shape))
-        height, width = (max(1, round(side * scale)) for side in self.grid.shape)
-        values = self._read(whole, bands, (height, width))
-        return np.moveaxis(values, 0, -1), self._valid(whole, bands, values, value_range)
+        region = region or PixelWindow.of_shape(self.grid.shape)
+        scale = min(1.0, longest_side / max(region.shape))
+        height, width = (max(1, round(side * scale)) for side in region.shape)
+        values = self._read(region, bands, (height, width))
+        return np.moveaxis(values, 0, -1), self._valid(region, bands, values, value_range)
 
     def _read(
         self, window: PixelWindow, bands: tuple[int, ...], shape: tuple[int, int] | None = None
@@ -275,44 +279,7 @@ class RasterSource:
         pixel = self.count * np.dtype(self.dtype).itemsize
         row_of_blocks = 1536 * width * pixel if striped else 0
         size = min(max(_TILED_CACHE, row_of_blocks), _STRIPED_CACHE)
-        rasterio.env.set_gdal_config("GDAL_CACHEMAX", size)
-
-
-@dataclass(frozen=True)
-class BandImage:
-    """A raw file of one output, described for writing it as a raster.
-
-    Parameters
-    ----------
-    path : Path
-        Band-sequential values in the machine's byte order.
-    dtype : str
-        "uint8" or "float32".
-    descriptions : tuple of str
-        One a band.
-    nodata : float
-        Value of nodata.
-    is_category : bool
-        Whether values are class ids, of which no mean may be taken.
-    scale : float
-        Factor from stored values to true ones.
-    colors : dict
-        RGBA by class value, for the colour table.
-    statistics : tuple of dict
-        GDAL's STATISTICS_* items of each band.
-    tags : dict
-        The dataset's metadata.
-    """
-
-    path: Path
-    dtype: str
-    descriptions: tuple[str, ...]
-    nodata: float
-    is_category: bool
-    scale: float
-    colors: Mapping[int, tuple[int, int, int, int]]
-    statistics: tuple[Mapping[str, str], ...]
-    tags: Mapping[str, str]
+        os.environ["GDAL_CACHEMAX"] = str(size)  # GDAL reads it once, at the first pixel
 
 
 def write_raster(image: BandImage, grid: RasterGrid, target: Path, threads: int) -> None:
@@ -338,7 +305,7 @@ def write_raster(image: BandImage, grid: RasterGrid, target: Path, threads: int)
             "bigtiff": "if_safer",
         }
     description = image.path.with_suffix(".vrt")
-    description.write_text(_raw_vrt(image, grid), encoding="utf-8")
+    description.write_text(virtual_raster(image, grid.shape, grid.transform, grid.crs), encoding="utf-8")
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_TIFF_INTERNAL_MASK="YES"):
             rasterio.shutil.copy(str(description), str(target), **options)
@@ -364,12 +331,6 @@ def driver_of(path: Path) -> str:
         raise OutputError(
             f"No raster format is known for the suffix {path.suffix!r} of {path.name}; use .tif."
         ) from error
-
-
-def read_shrunk(path: Path, longest_side: int) -> NDArray[np.generic]:
-    """First band of a raster, shrunk by nearest neighbour, shape (H, W)."""
-    with RasterSource(str(path)) as source:
-        return source.overview((1,), longest_side, (-math.inf, math.inf))[0][..., 0]
 
 
 class AreaOfInterest:
@@ -431,55 +392,6 @@ def _grid_of(dataset: Any) -> RasterGrid:
     transform = tuple(float(v) for v in tuple(dataset.transform)[:6])
     crs = dataset.crs.to_wkt() if dataset.crs else None
     return RasterGrid(Shape2D(dataset.height, dataset.width), transform, crs)  # type: ignore[arg-type]
-
-
-def _raw_vrt(image: BandImage, grid: RasterGrid) -> str:
-    """A GDAL virtual raster over a raw file beside it."""
-    height, width = grid.shape
-    itemsize = np.dtype(image.dtype).itemsize
-    type_name = {"uint8": "Byte", "float32": "Float32"}[image.dtype]
-    order = "LSB" if sys.byteorder == "little" else "MSB"
-    lines = [f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">']
-    if grid.crs:
-        lines.append(f'<SRS dataAxisToSRSAxisMapping="1,2">{html.escape(grid.crs)}</SRS>')
-    if grid.transform != (1.0, 0.0, 0.0, 0.0, 1.0, 0.0):
-        a, b, c, d, e, f = grid.transform
-        terms = ", ".join(map(repr, (c, a, b, f, d, e)))
-        lines.append(f"<GeoTransform>{terms}</GeoTransform>")
-    lines.append(_metadata_xml(image.tags))
-    for band, description in enumerate(image.descriptions):
-        lines += [
-            f'<VRTRasterBand dataType="{type_name}" band="{band + 1}" subClass="VRTRawRasterBand">',
-            f"<Description>{html.escape(description)}</Description>",
-            _metadata_xml(image.statistics[band]),
-            f"<NoDataValue>{image.nodata}</NoDataValue>",
-        ]
-        if image.scale != 1:
-            lines.append(f"<Offset>0</Offset><Scale>{image.scale!r}</Scale>")
-        if image.colors:
-            lines.append("<ColorInterp>Palette</ColorInterp><ColorTable>")
-            transparent = (0, 0, 0, 0)
-            lines += [
-                '<Entry c1="{}" c2="{}" c3="{}" c4="{}"/>'.format(*image.colors.get(v, transparent))
-                for v in range(256)
-            ]
-            lines.append("</ColorTable>")
-        lines += [
-            f'<SourceFilename relativetoVRT="1">{html.escape(image.path.name)}</SourceFilename>',
-            f"<ImageOffset>{band * height * width * itemsize}</ImageOffset>",
-            f"<PixelOffset>{itemsize}</PixelOffset>",
-            f"<LineOffset>{width * itemsize}</LineOffset><ByteOrder>{order}</ByteOrder>",
-            "</VRTRasterBand>",
-        ]
-    lines.append("</VRTDataset>")
-    return "\n".join(line for line in lines if line)
-
-
-def _metadata_xml(items: Mapping[str, str]) -> str:
-    if not items:
-        return ""
-    rows = "".join(f'<MDI key="{html.escape(k)}">{html.escape(v)}</MDI>' for k, v in items.items())
-    return f"<Metadata>{rows}</Metadata>"
 
 
 def _window(window: PixelWindow) -> Window:

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Does this raster suit this model? Errors where it cannot, warnings where it may not."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError, JobError
+from .model_card import ModelCard
+from .raster import RasterSource
+
+_SAMPLE_SIDE = 1024
+_STRAY_SHARE = 0.001
+
+
+def choose_bands(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) -> tuple[int, ...]:
+    """The raster's bands (from 1) for the model's inputs.
+
+    Raises
+    ------
+    JobError
+        If bands are named that do not fit the model.
+    InputError
+        If the raster lacks one of them.
+    """
+    names = card.input.bands
+    if bands and len(bands) != len(names):
+        raise JobError(
+            f"The model {card.name} takes {len(names)} bands ({', '.join(names)}), but "
+            f"{len(bands)} were named: {', '.join(map(str, bands))}."
+        )
+    absent = [band for band in bands if band > source.count]
+    if absent:
+        raise InputError(
+            f"{source.path} has no band {absent[0]}; it has {source.count} "
+            f"band{'s' if source.count > 1 else ''}."
+        )
+    if bands:
+        return bands
+    if len(source.data_bands) < len(names):
+        raise InputError(
+            f"The model {card.name} takes {len(names)} bands ({', '.join(names)}), but "
+            f"{source.path} has {len(source.data_bands)} (transparency not counted). Choose "
+            "another raster or model, or name bands, of which one may stand several times."
+        )
+    return source.data_bands[: len(names)]
+
+
+def check_values(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) -> list[str]:
+    """Compare a sample of the raster's values with what the model was made for.
+
+    Returns
+    -------
+    list of str
+        Warnings.
+
+    Raises
+    ------
+    InputError
+        If the values are on another scale, or there is no data at all.
+    """
+    low, high = card.input.value_range
+    pixels, valid = source.overview(bands, _SAMPLE_SIDE, (low, high))
+    sample = pixels[valid].astype(np.float64)
+    if not sample.size:
+        return [f"{source.path} seems to hold nothing but nodata."]
+    warnings = []
+    outside = float(np.mean((sample < low) | (sample > high)))
+    found = f"values from {sample.min():g} to {sample.max():g}"
+    wanted = f"the model {card.name} was made for {low:g} to {high:g}"
+    remedy = (
+        f"Rescale it first, for example: gdal_translate -ot Byte -scale {_stretch(sample)} "
+        f"{low:g} {high:g} INPUT OUTPUT"
+    )
+    if outside > _STRAY_SHARE:
+        raise InputError(
+            f"{source.path} ({source.dtype}) has {found}, but {wanted}. {remedy}"
+        )
+    if outside > 0:
+        warnings.append(
+            f"{outside:.2%} of the sampled values lie outside {low:g} to {high:g} and are clipped."
+        )
+    if sample.max() <= low + (high - low) / 100 and np.issubdtype(source.dtype, np.floating):
+        raise InputError(
+            f"{source.path} ({source.dtype}) has {found}, but {wanted}: it seems to be on "
+            f"another scale. {remedy}"
+        )
+    if source.dtype not in card.input.data_type:
+        warnings.append(
+            f"{source.path} is {source.dtype}; the model {card.name} was made for "
+            f"{', '.join(card.input.data_type)}. Its {found} fit, so it is used as it is."
+        )
+    return warnings
+
+
+def check_resolution(source: RasterSource, card: ModelCard) -> list[str]:
+    """Warn where the ground sampling distance is unknown or not the model's."""
+    size = source.grid.pixel_size()
+    if size is None:
+        return [
+            f"{source.path} has no coordinate reference system: the map has none either, and its "
+            "resolution cannot be compared with the model's."
+        ]
+    if card.input.gsd_range is None:
+        return []
+    low, high = card.input.gsd_range
+    gsd = (size[0] + size[1]) / 2
+    if low <= gsd <= high:
+        return []
+    factor = low / gsd if gsd < low else high / gsd
+    return [
+        f"{source.path} has a pixel of {gsd:.3g} m; the model {card.name} was trained on "
+        f"{low:g} to {high:g} m, so expect a worse map. Resample it by a factor of {factor:.3g} "
+        "(gdalwarp -tr), or choose a model made for this resolution."
+    ]
+
+
+def _stretch(sample: NDArray[np.float64]) -> str:
+    low, high = np.percentile(sample, (0.5, 99.5))
+    return f"{low:g} {high:g}"

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs a job: one thread reads ahead, the predictor's threads compute, one thread writes.
+
+Only a bounded number of blocks is in flight, so memory does not grow with the raster.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .block_flow import read_compute_in_order
+from .block_store import BlockStore, Layer
+from .checks import check_resolution, check_values, choose_bands
+from .errors import InputError, OutputError
+from .finish import FinishedMap, finish
+from .geometry import PixelWindow
+from .job import JobResult, JobSpec
+from .model_card import ModelCard, ModelClass
+from .model_library import ModelLibrary, default_library
+from .open_model import open_model
+from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
+from .progress import Progress
+from .raster import AreaOfInterest, RasterGrid, RasterSource, driver_of, gdal_settings
+from .segment_block import BlockPixels, BlockResult, SegmentBlock
+from .tiling import Block, BlockGrid
+from .vector import read_polygons
+
+# Side in px of what a block writes. Larger blocks pay less for their halo and more memory:
+# `make bench` tells both.
+DEFAULT_BLOCK_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that is settled before the first block."""
+
+    job: JobSpec
+    card: ModelCard
+    classes: tuple[ModelClass, ...]
+    bands: tuple[int, ...]
+    grid: RasterGrid
+    region: PixelWindow
+    blocks: BlockGrid
+    aoi: AreaOfInterest | None
+    warnings: tuple[str, ...]
+
+
+def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = None) -> JobResult:
+    """Segment a raster.
+
+    Parameters
+    ----------
+    job : JobSpec
+        What to do.
+    progress : Progress
+        Is told of every block, and asked whether to stop.
+    library : ModelLibrary, optional
+        Where models are looked up by name; the default library if not given.
+
+    Returns
+    -------
+    JobResult
+
+    Raises
+    ------
+    SegmenterError
+        With what happened, where, and what to do. No output exists then under its name; blocks
+        that were finished wait for the same command, unless `job.resume` is False.
+    """
+    started = time.monotonic()
+    cores = available_cores()
+    _check_outputs(job)
+    card = open_model(job.model, library or default_library())
+    with RasterSource(job.input) as source, gdal_settings(cores):
+        plan = _plan(job, card, source)
+        for warning in plan.warnings:
+            progress.log("warning", warning)
+        store = BlockStore(
+            Path(job.output).absolute(),
+            plan.region.shape,
+            _layers(plan),
+            _signature(plan),
+            resume=job.resume,
+        )
+        try:
+            with store:
+                resumed = len(store.finished)
+                if resumed:
+                    progress.log(
+                        "info", f"Taking up {resumed} finished blocks of an interrupted run."
+                    )
+                predictor = _compute_blocks(plan, source, store, progress, cores)
+                finished = FinishedMap(
+                    job=job,
+                    card=card,
+                    classes=plan.classes,
+                    grid=plan.grid.crop(plan.region),
+                    region=plan.region,
+                    bands=plan.bands,
+                    runtime=predictor.runtime,
+                    precision=predictor.precision,
+                    blocks=len(plan.blocks),
+                    resumed_blocks=resumed,
+                    warnings=plan.warnings,
+                    started=started,
+                )
+                result = finish(finished, store, progress, cores)
+        except BaseException:
+            if not job.resume:
+                store.remove()
+            raise
+        store.remove()
+    return result
+
+
+def _check_outputs(job: JobSpec) -> None:
+    """Refuse before the work what cannot be written after it."""
+    for name, path in job.outputs().items():
+        folder = Path(path).absolute().parent
+        if not folder.is_dir():
+            raise OutputError(f"There is no folder {folder} for {name}; create it first.")
+        if Path(path).is_dir():
+            raise OutputError(f"{path}, given for {name}, is a folder; give a file's name.")
+        if not os.access(folder, os.W_OK):
+            raise OutputError(
+                f"The folder {folder} for {name} is read-only; choose another, or change its "
+                "permissions."
+            )
+        if name != "SUMMARY":
+            driver_of(Path(path))
+
+
+def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
+    classes = card.select(job.classes)
+    bands = choose_bands(source, card, job.bands)
+    warnings = check_resolution(source, card) + check_values(source, card, bands)
+    region = PixelWindow.of_shape(source.grid.shape)
+    if job.extent is not None:
+        within = source.grid.window_of(job.extent)
+        if within is None:
+            raise InputError(
+                f"The extent {_numbers(job.extent)} does not touch {source.path}, which covers "
+                f"{_numbers(source.grid.bounds())} (xmin, ymin, xmax, ymax). Give it in the "
+                "raster's CRS."
+            )
+        region = within
+    aoi = None
+    if job.aoi is not None:
+        aoi = AreaOfInterest(*read_polygons(job.aoi), source.grid)
+        window = aoi.window()
+        if window is None or window.intersect(region) is None:
+            raise InputError(
+                f"The area of interest {job.aoi} does not touch the part of {source.path} that is "
+                "to be segmented. Look whether both have the right CRS."
+            )
+    halo = card.halo if job.halo is None else job.halo
+    blocks = BlockGrid.cover(
+        source.grid.shape,
+        job.block_size or DEFAULT_BLOCK_SIZE,
+        halo,
+        card.divisor,
+        region,
+        card.fixed_size,
+    )
+    return _Plan(
+        job, card, classes, bands, source.grid, region, blocks, aoi, tuple(warnings)
+    )
+
+
+def _layers(plan: _Plan) -> dict[str, Layer]:
+    layers = {"OUTPUT": Layer(1, "uint8")}
+    if plan.job.probability:
+        layers["PROBABILITY"] = Layer(len(plan.classes), plan.job.probability_type)
+    if plan.job.confidence:
+        layers["CONFIDENCE"] = Layer(1, plan.job.probability_type)
+    return layers
+
+
+def _signature(plan: _Plan) -> dict[str, object]:
+    """What decides the pixels of a run: the job, and the state of what it reads."""
+    signature: dict[str, object] = {"job": plan.job.fingerprint(), "blocks": len(plan.blocks)}
+    for name, path in (("input", plan.job.input), ("aoi", plan.job.aoi)):
+        if path and Path(path).exists():
+            state = Path(path).stat()
+            signature[name] = [state.st_size, state.st_mtime_ns]
+    signature["model"] = [file.sha256 for file in plan.card.files]
+    return signature
+
+
+def _compute_blocks(
+    plan: _Plan, source: RasterSource, store: BlockStore, progress: Progress, cores: int
+) -> Predictor:
+    """Compute all blocks that the store lacks."""
+    batch = plan.job.batch or 1
+    options = PredictorOptions(plan.job.precision, plan.blocks.read_shape, batch, cores)
+    predictor = open_predictor(plan.card, plan.job.runtime, options)
+    segment = SegmentBlock(
+        run=predictor.predict,
+        model_input=plan.card.input,
+        classes=plan.classes,
+        threshold=plan.job.threshold,
+        flips=plan.job.tta,
+        with_probability=plan.job.probability is not None,
+        with_confidence=plan.job.confidence is not None,
+        probability_type=plan.job.probability_type,
+    )
+    done, total = len(store.finished), len(plan.blocks)
+    progress.advance(done, total)
+    todo = (block for block in plan.blocks if block.index not in store.finished)
+    steps = read_compute_in_order(
+        _batches(todo, batch),
+        lambda blocks: [_read(plan, source, block) for block in blocks],
+        lambda pixels: _segment(segment, pixels, batch),
+        concurrency=predictor.concurrency,
+        cancelled=progress.cancelled,
+    )
+    for blocks, results in steps:
+        for block, result in zip(blocks, results, strict=True):
+            store.write(block.index, block.write.relative_to(plan.region), _arrays(result))
+        done += len(blocks)
+        progress.advance(done, total)
+    return predictor
+
+
+def _read(plan: _Plan, source: RasterSource, block: Block) -> BlockPixels:
+    wanted = plan.aoi.mask(block.write) if plan.aoi else np.ones(block.write.shape, bool)
+    if not wanted.any():  # outside the area of interest: not even read
+        return BlockPixels(np.zeros((0, 0, 0)), wanted, wanted, block.crop)
+    pixels, valid = source.read(block.read, plan.bands, plan.card.input.value_range)
+    return BlockPixels(pixels, valid, wanted & valid[block.crop.slices], block.crop)
+
+
+def _segment(
+    segment: SegmentBlock, blocks: list[BlockPixels], batch: int
+) -> list[BlockResult]:
+    """Results of a batch; the network sees only blocks with wanted pixels, always `batch`."""
+    full = [block for block in blocks if block.wanted.any()]
+    results = iter(segment(full + full[:1] * (batch - len(full))) if full else [])
+    return [next(results) if b.wanted.any() else segment.empty(b) for b in blocks]
+
+
+def _arrays(result: BlockResult) -> dict[str, NDArray[np.generic]]:
+    named = {
+        "OUTPUT": result.mask,
+        "PROBABILITY": result.probability,
+        "CONFIDENCE": result.confidence,
+    }
+    return {name: array for name, array in named.items() if array is not None}
+
+
+def _batches(blocks: Iterator[Block], size: int) -> Iterator[list[Block]]:
+    while batch := list(islice(blocks, size)):
+        yield batch
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.10g}" for value in values)
