@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Small ONNX models with cards, made on the fly for tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+CLASS_NAMES = ("vegetation", "road", "sky")
+DIVISOR = 4
+
+
+def write_card(folder: Path, onnx_name: str = "model.onnx", **changes: Any) -> Path:
+    """A card for the ONNX file in the folder; `changes` replace top-level entries."""
+    content = (folder / onnx_name).read_bytes()
+    card = {
+        "format": "unet-segmenter-card",
+        "format_version": 1,
+        "name": folder.name,
+        "version": "1.0.0",
+        "title": "Toy model",
+        "description": "A toy for tests.",
+        "license": "CC0-1.0",
+        "citation": "",
+        "sources": [],
+        "input": {
+            "bands": ["red", "green", "blue"],
+            "data_type": ["uint8"],
+            "value_range": [0, 255],
+            "value_scaling": {"type": "z-score", "mean": [127.0] * 3, "stddev": [64.0] * 3},
+            "gsd_range": None,
+        },
+        "output": {
+            "activation": "sigmoid",
+            "classes": [
+                {"value": i + 1, "name": name, "color": color, "channel": i}
+                for i, (name, color) in enumerate(
+                    zip(CLASS_NAMES, ("#228b22", "#808080", "#87ceeb"), strict=True)
+                )
+            ],
+        },
+        "divisor": DIVISOR,
+        "halo": 16,
+        "theoretical_halo": 16,
+        "files": [
+            {
+                "name": onnx_name,
+                "format": "onnx",
+                "dim_order": "nchw",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "size": len(content),
+            }
+        ],
+        "training": {},
+        "metrics": {},
+        **changes,
+    }
+    path = folder / "card.json"
+    path.write_text(json.dumps(card), encoding="utf-8")
+    return path
+
+
+def write_toy_unet(folder: Path, *, bands: int = 3, classes: int = 3, seed: int = 7) -> Path:
+    """A random U-Net of two levels: stride-2 convolutions, nearest upsampling, skips.
+
+    Its receptive field reaches 13 px, so its theoretical halo is 16.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    weights: list[onnx.TensorProto] = []
+    nodes: list[onnx.NodeProto] = []
+
+    def conv(source: str, name: str, cin: int, cout: int, stride: int = 1) -> str:
+        kernel = random.normal(0, (2 / (9 * cin)) ** 0.5, (cout, cin, 3, 3)).astype(np.float32)
+        bias = random.normal(0, 0.1, cout).astype(np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"{name}_w"))
+        weights.append(numpy_helper.from_array(bias, f"{name}_b"))
+        pads = [1, 1, 1, 1] if stride == 1 else [0, 0, 1, 1]
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                [source, f"{name}_w", f"{name}_b"],
+                [name],
+                kernel_shape=[3, 3],
+                pads=pads,
+                strides=[stride, stride],
+            )
+        )
+        return name
+
+    def act(source: str) -> str:
+        nodes.append(helper.make_node("Relu", [source], [f"{source}_relu"]))
+        return f"{source}_relu"
+
+    def up(source: str) -> str:
+        nodes.append(
+            helper.make_node("Resize", [source, "", "twice"], [f"{source}_up"], mode="nearest")
+        )
+        return f"{source}_up"
+
+    def join(first: str, second: str) -> str:
+        nodes.append(helper.make_node("Concat", [first, second], [f"{first}_cat"], axis=1))
+        return f"{first}_cat"
+
+    weights.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice"))
+    full = act(conv("image", "c0", bands, 8))
+    half = act(conv(full, "c1", 8, 16, 2))
+    quarter = act(conv(half, "c2", 16, 16, 2))
+    half = act(conv(join(up(quarter), half), "c3", 32, 16))
+    full = act(conv(join(up(half), full), "c4", 24, 8))
+    conv(full, "logits", 8, classes)
+    nodes.append(helper.make_node("Sigmoid", ["logits"], ["probability"]))
+    _save(nodes, weights, folder / "model.onnx", bands, classes)
+    names = [f"band {i}" for i in range(bands)]
+    changes: dict[str, Any] = {}
+    if bands != 3:
+        changes["input"] = {
+            "bands": names,
+            "data_type": ["uint8"],
+            "value_range": [0, 255],
+            "value_scaling": {"type": "z-score", "mean": [127.0] * bands, "stddev": [64.0] * bands},
+            "gsd_range": None,
+        }
+    write_card(folder, **changes)
+    return folder
+
+
+def write_brightness_model(folder: Path, **card_changes: Any) -> Path:
+    """One class, "bright": probability = sigmoid of the scaled mean of the bands; no halo."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = [numpy_helper.from_array(np.full((1, 3, 1, 1), 1 / 3, np.float32), "w")]
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["logits"], kernel_shape=[1, 1]),
+        helper.make_node("Sigmoid", ["logits"], ["probability"]),
+    ]
+    _save(nodes, weights, folder / "model.onnx", 3, 1)
+    output = {
+        "activation": "sigmoid",
+        "classes": [{"value": 1, "name": "bright", "color": "#ffcc00", "channel": 0}],
+    }
+    write_card(folder, **{"output": output, "halo": 0, "theoretical_halo": 0, **card_changes})
+    return folder
+
+
+def _save(
+    nodes: list[onnx.NodeProto],
+    weights: list[onnx.TensorProto],
+    path: Path,
+    bands: int,
+    classes: int,
+) -> None:
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", bands, "h", "w"])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", classes, "h", "w"])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
