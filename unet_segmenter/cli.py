@@ -186,11 +186,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=plugin_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_segment(
-        commands.add_parser("segment", parents=[common], help="one model over a raster")
-    )
+    _add_segment(commands.add_parser("segment", parents=[common], help="one model over a raster"))
     info = commands.add_parser(
-        "modelinfo", aliases=["models"], parents=[common], help="what models there are, or what one is"
+        "modelinfo",
+        aliases=["models"],
+        parents=[common],
+        help="what models there are, or what one is",
     )
     info.add_argument("model", nargs="?", help="a model's name or folder; all models without it")
     info.set_defaults(run=_modelinfo)
@@ -262,4 +263,3 @@ def _tell_error(error: SegmenterError, *, as_json: bool) -> None:
 
 def _print_json(content: object) -> None:
     print(json.dumps(content, indent=2))
-

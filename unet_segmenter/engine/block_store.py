@@ -141,7 +141,9 @@ class BlockStore:
         """First band, shrunk by nearest neighbour to (height, width)."""
         rows = (np.arange(height) + 0.5) * self.shape.height / height
         cols = ((np.arange(width) + 0.5) * self.shape.width / width).astype(int)
-        return np.stack([self.read_rows(name, 0, row, row + 1)[0, cols] for row in rows.astype(int)])
+        return np.stack(
+            [self.read_rows(name, 0, row, row + 1)[0, cols] for row in rows.astype(int)]
+        )
 
     def close(self) -> None:
         """Close the files; what they hold stays for a later run."""

@@ -74,9 +74,7 @@ def check_values(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) 
         f"{low:g} {high:g} INPUT OUTPUT"
     )
     if outside > _STRAY_SHARE:
-        raise InputError(
-            f"{source.path} ({source.dtype}) has {found}, but {wanted}. {remedy}"
-        )
+        raise InputError(f"{source.path} ({source.dtype}) has {found}, but {wanted}. {remedy}")
     if outside > 0:
         warnings.append(
             f"{outside:.2%} of the sampled values lie outside {low:g} to {high:g} and are clipped."

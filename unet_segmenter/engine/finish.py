@@ -8,7 +8,6 @@ path), so equal runs give equal bytes.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -213,9 +212,7 @@ def _sidecars(raster: Path, target: Path, look: tuple[ClassLook, ...]) -> dict[P
     }
 
 
-def _result(
-    done: FinishedMap, look: tuple[ClassLook, ...], counts: NDArray[np.int64]
-) -> JobResult:
+def _result(done: FinishedMap, look: tuple[ClassLook, ...], counts: NDArray[np.int64]) -> JobResult:
     pixel = done.grid.pixel_area()
     areas = tuple(
         ClassArea(
@@ -267,7 +264,7 @@ def _report(
 
 def _publish(source: Path, target: Path) -> None:
     try:
-        os.replace(source, target)
+        source.replace(target)
     except OSError as error:
         raise OutputError(
             f"{target} cannot be replaced: {error.strerror}. Close the programs that show it, and "

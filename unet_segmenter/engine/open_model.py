@@ -109,7 +109,7 @@ def _value(text: str) -> object:
 
 def _per_channel(value: object, default: float, channels: int) -> list[float]:
     numbers = value if isinstance(value, list) else [default if value is None else value]
-    floats = [float(n) for n in numbers]
+    floats = [float(str(n)) for n in numbers]
     return floats if len(floats) == channels else floats[:1] * channels
 
 

@@ -170,9 +170,7 @@ def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
         region,
         card.fixed_size,
     )
-    return _Plan(
-        job, card, classes, bands, source.grid, region, blocks, aoi, tuple(warnings)
-    )
+    return _Plan(job, card, classes, bands, source.grid, region, blocks, aoi, tuple(warnings))
 
 
 def _layers(plan: _Plan) -> dict[str, Layer]:
@@ -238,9 +236,7 @@ def _read(plan: _Plan, source: RasterSource, block: Block) -> BlockPixels:
     return BlockPixels(pixels, valid, wanted & valid[block.crop.slices], block.crop)
 
 
-def _segment(
-    segment: SegmentBlock, blocks: list[BlockPixels], batch: int
-) -> list[BlockResult]:
+def _segment(segment: SegmentBlock, blocks: list[BlockPixels], batch: int) -> list[BlockResult]:
     """Results of a batch; the network sees only blocks with wanted pixels, always `batch`."""
     full = [block for block in blocks if block.wanted.any()]
     results = iter(segment(full + full[:1] * (batch - len(full))) if full else [])

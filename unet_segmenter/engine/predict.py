@@ -100,4 +100,5 @@ def calibrate(probabilities: FloatArray, calibrations: Sequence[Calibration]) ->
     logit = np.log(p) - np.log1p(-p)
     slope = np.asarray([c.scale for c in calibrations], np.float32)
     offset = np.asarray([c.offset for c in calibrations], np.float32)
-    return (1 / (1 + np.exp(-(slope * logit + offset)))).astype(np.float32)
+    calibrated: FloatArray = 1 / (1 + np.exp(-(slope * logit + offset)))
+    return calibrated

@@ -38,7 +38,7 @@ def open_predictor(
 
     try:
         model = tf.keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # noqa: BLE001 - Keras raises many types for a bad file
+    except Exception as error:
         raise ModelError(f"{path} is not a Keras model that can be run: {error}") from error
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]

@@ -73,7 +73,7 @@ def _as_rgb(
     image: NDArray[np.generic], valid: NDArray[np.bool_], value_range: tuple[float, float]
 ) -> NDArray[np.float32]:
     channels = (0, 1, 2) if image.shape[2] >= 3 else (0, 0, 0)
-    rgb = image[..., channels].astype(np.float32)
+    rgb: NDArray[np.float32] = image[..., channels].astype(np.float32)
     low, high = value_range
     if (low, high) != (0, 255) and valid.any():
         low, high = (float(v) for v in np.percentile(rgb[valid], _SPREAD))

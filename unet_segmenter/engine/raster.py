@@ -19,7 +19,7 @@ import rasterio.features
 import rasterio.shutil
 import rasterio.warp
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from .errors import InputError, OutputError
@@ -53,7 +53,7 @@ class RasterGrid:
 
     def crop(self, window: PixelWindow) -> RasterGrid:
         """The grid of a part of the raster."""
-        a, b, c, d, e, f = self.transform
+        a, b, _, d, e, _ = self.transform
         x, y = self._point(window.row, window.col)
         return RasterGrid(window.shape, (a, b, x, d, e, y), self.crs)
 
@@ -265,8 +265,9 @@ class RasterSource:
         if nodata is None or math.isnan(nodata):
             return np.zeros(values.shape, bool)
         if np.issubdtype(values.dtype, np.floating):
-            return values == values.dtype.type(nodata)
-        return values == nodata
+            nodata = values.dtype.type(nodata)
+        empty: NDArray[np.bool_] = np.equal(values, nodata)
+        return empty
 
     def _resize_cache(self) -> None:
         """Bound GDAL's cache, which else takes a share of the machine's memory.
@@ -305,7 +306,9 @@ def write_raster(image: BandImage, grid: RasterGrid, target: Path, threads: int)
             "bigtiff": "if_safer",
         }
     description = image.path.with_suffix(".vrt")
-    description.write_text(virtual_raster(image, grid.shape, grid.transform, grid.crs), encoding="utf-8")
+    description.write_text(
+        virtual_raster(image, grid.shape, grid.transform, grid.crs), encoding="utf-8"
+    )
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_TIFF_INTERNAL_MASK="YES"):
             rasterio.shutil.copy(str(description), str(target), **options)
@@ -395,7 +398,7 @@ def _grid_of(dataset: Any) -> RasterGrid:
 
 
 def _window(window: PixelWindow) -> Window:
-    return Window(window.col, window.row, window.width, window.height)  # type: ignore[call-arg]
+    return Window(window.col, window.row, window.width, window.height)
 
 
 def _floor(value: float) -> int:

@@ -130,6 +130,6 @@ class SegmentBlock:
     def _encode(self, shares: FloatArray, wanted: NDArray[np.bool_]) -> NDArray[np.generic]:
         if self.probability_type == "float32":
             return np.where(wanted, shares, np.float32(np.nan))
-        steps = np.rint(shares * np.float32(PROBABILITY_STEPS)).astype(np.uint8)
+        steps: ByteArray = np.rint(shares * np.float32(PROBABILITY_STEPS)).astype(np.uint8)
         steps[:, ~wanted] = NODATA_VALUE
         return steps

@@ -126,7 +126,10 @@ def _facts(
         ("Licence of the model", card.license),
         ("To cite", card.citation or "-"),
         ("Runtime", f"{result.runtime}, {result.precision}"),
-        ("Time", f"{result.seconds:.1f} s, {speed:.2f} million px/s, {result.blocks} blocks{resumed}"),
+        (
+            "Time",
+            f"{result.seconds:.1f} s, {speed:.2f} million px/s, {result.blocks} blocks{resumed}",
+        ),
         ("Software", f"U-Net Segmenter {plugin_version()}"),
     ]
 
@@ -146,7 +149,9 @@ def _trust(card: ModelCard) -> str:
 def _metrics(per_class: dict[str, dict[str, Any]]) -> str:
     if not per_class:
         return "<p>The model's card gives no scores.</p>"
-    keys = [k for k in ("iou", "dice", "precision", "recall") if k in next(iter(per_class.values()))]
+    keys = [
+        k for k in ("iou", "dice", "precision", "recall") if k in next(iter(per_class.values()))
+    ]
     head = "".join(f'<th class="number">{_METRIC_NAMES[key]}</th>' for key in keys)
     body = "\n".join(
         f"<tr><td>{html.escape(name)}</td>"

@@ -46,5 +46,7 @@ def read_polygons(path: str) -> tuple[list[dict[str, Any]], str | None]:
         if shape is not None and not shape.is_empty and "Polygon" in shape.geom_type
     ]
     if not polygons:
-        raise InputError(f"The area of interest {path} holds no polygon; draw one, or leave it out.")
+        raise InputError(
+            f"The area of interest {path} holds no polygon; draw one, or leave it out."
+        )
     return polygons, meta["crs"]
