@@ -36,7 +36,7 @@ LOCKS = {
 }
 
 
-class SetupFailed(Exception):
+class SetupError(Exception):
     """A step that cannot work here; the message says what to do."""
 
 
@@ -118,7 +118,7 @@ def make_plugin() -> None:
         check=False,
     )
     if not settings.is_file() or enabled not in settings.read_text(encoding="utf-8"):
-        raise SetupFailed(
+        raise SetupError(
             f"`{program} plugins enable {stage.FOLDER}` failed "
             f"(exit code {done.returncode}): {done.stdout.strip()} {done.stderr.strip()}"
         )
@@ -155,7 +155,7 @@ def main(steps: list[str]) -> int:
     try:
         for step in steps:
             STEPS[step]()
-    except (SegmenterError, SetupFailed) as error:
+    except (SegmenterError, SetupError) as error:
         say(f"error: {error}")
         return 1
     return 0

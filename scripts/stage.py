@@ -9,7 +9,6 @@ The zip is the same, byte for byte, for the same files.
 from __future__ import annotations
 
 import configparser
-import os
 import shutil
 import sys
 import zipfile
@@ -107,7 +106,7 @@ def package(target: Path | None = None, largest: int = LARGEST_ZIP) -> Path:
         big = sorted(((p.stat().st_size, place) for place, p in files()), reverse=True)[:3]
         names = ", ".join(f"{place} ({count / 1e6:.1f} MB)" for count, place in big)
         raise StageError(
-            f"The zip has {size / 1e6:.1f} MB and may have {largest / 1e6:.0f}: largest are {names}."
+            f"The zip has {size / 1e6:.1f} MB and may have {largest / 1e6:.0f}. Largest: {names}."
         )
     return target
 
@@ -117,7 +116,7 @@ def _belongs(inside: Path) -> bool:
 
 
 def _link(place: Path, source: Path) -> None:
-    if place.is_symlink() and os.readlink(place) == str(source):
+    if place.is_symlink() and place.readlink() == source:
         return
     place.unlink(missing_ok=True)
     place.symlink_to(source)

@@ -144,9 +144,11 @@ def _named(path: Path, origin: str) -> Environment:
     """The interpreter that the user named, directly or by its environment's folder."""
     python = environment_python(path) if path.is_dir() else path
     if python.is_file():
-        return Environment(python, origin, State.UNCHECKED, f"{origin} names {python}.")
+        return Environment(
+            python, origin, State.UNCHECKED, f"The engine runs in {python}, named in {origin}."
+        )
     message = (
-        f"There is no Python at {python}, which {origin} names. Correct that, or remove it and "
+        f"There is no Python at {python}, the one named in {origin}. Correct or remove it, and "
         f"use the plugin's own environment. {REMEDY}"
     )
     return Environment(python, origin, State.ABSENT, message)

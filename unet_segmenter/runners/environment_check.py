@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Looks into the engine's Python environment: what is installed, and does it work?"""
+"""Looks into the engine's Python environment: what is installed, and whether it works."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def verify_environment(
     locked = read_lock(lock or engine_lock())
     request = json.dumps([[package.name for package in locked], dict(modules)])
     try:
-        child = subprocess.run(  # noqa: S603
+        child = subprocess.run(
             [str(python), "-I", "-c", _PROBE, request],
             env=scrubbed_environment(environ),
             stdin=subprocess.DEVNULL,
@@ -228,6 +228,7 @@ def verify_environment(
             encoding="utf-8",
             errors="replace",
             timeout=PROBE_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         message = f"{python} does not start ({error}). {REMEDY}"

@@ -39,6 +39,7 @@ from .environment_check import (
 
 MINIMUM_PYTHON = (3, 11)
 _POLL_SECONDS = 0.2
+_NO_WINDOW = 0x08000000 if sys.platform == "win32" else 0
 
 _BASE_PROBE = (
     "import sys, json; v = sys.version_info[:2]\n"
@@ -68,8 +69,9 @@ _PIP_FAILURES: tuple[tuple[str, str], ...] = (
         "PIP_INDEX_URL.",
     ),
     (
-        r"No matching distribution found for (\S+)",
-        "A package has no build for this Python and this system.",
+        r"No matching distribution found|\(from versions: none\)",
+        "There is no build of a package for this Python and this system, or the package index "
+        "cannot be reached.",
     ),
     (r"Permission denied|Read-only file system", "The folder is read-only."),
 )
@@ -204,7 +206,7 @@ def create_environment(
 def _base_problem(python: Path, environ: Mapping[str, str]) -> str | None:
     """Why `python` cannot make the environment, in words that follow its path; or None."""
     try:
-        answer = subprocess.run(  # noqa: S603
+        answer = subprocess.run(
             [str(python), "-I", "-c", _BASE_PROBE],
             env=scrubbed_environment(environ),
             stdin=subprocess.DEVNULL,
@@ -235,7 +237,7 @@ def _exclusive(target: Path) -> Iterator[None]:
     """Let one set-up of `target` run at a time; the system frees the lock of a dead process."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle = open(target.with_name(target.name + ".lock"), "w")  # noqa: SIM115, PTH123
+        handle = target.with_name(target.name + ".lock").open("w")
     except OSError as error:
         raise OutputError(
             f"The environment's folder {target} cannot be made ({error.strerror}). "
@@ -282,9 +284,7 @@ def _make_venv(
         raise RuntimeMissingError(f"{base} could not make {target} ({said}). {hint}")
 
 
-def _install(
-    python: Path, lock: Path, environ: Mapping[str, str], progress: Progress
-) -> None:
+def _install(python: Path, lock: Path, environ: Mapping[str, str], progress: Progress) -> None:
     """Install the lock's packages, wheels only, each against its hash."""
     command = [str(python), "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
     command += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
@@ -320,12 +320,7 @@ def _run(
     tuple
         The exit code, and all lines of output.
     """
-    options: dict[str, object] = (
-        {"creationflags": subprocess.CREATE_NO_WINDOW}
-        if sys.platform == "win32"
-        else {"start_new_session": True}
-    )
-    child = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
+    child = subprocess.Popen(
         list(command),
         env=scrubbed_environment(environ, for_pip=True),
         stdin=subprocess.DEVNULL,
@@ -334,7 +329,8 @@ def _run(
         text=True,
         encoding="utf-8",
         errors="replace",
-        **options,
+        creationflags=_NO_WINDOW,
+        start_new_session=True,  # Windows does not know it and ignores it
     )
     arriving: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read_lines, args=(child.stdout, arriving), daemon=True).start()
@@ -366,16 +362,17 @@ def _next(arriving: queue.Queue[str | None], progress: Progress) -> str | None:
 
 
 def _read_lines(stream: IO[str], arriving: queue.Queue[str | None]) -> None:
-    for line in stream:
-        arriving.put(line.rstrip())
+    with stream:
+        for line in stream:
+            arriving.put(line.rstrip())
     arriving.put(None)
 
 
 def _end(child: subprocess.Popen[str]) -> None:
     """End the child and what it started."""
     if sys.platform == "win32":
-        subprocess.run(  # noqa: S603
-            ["taskkill", "/F", "/T", "/PID", str(child.pid)],  # noqa: S607
+        subprocess.run(
+            ["taskkill", "/F", "/T", "/PID", str(child.pid)],
             capture_output=True,
             check=False,
         )

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run the test suite in its two environments, one after the other, and sum it up.
+
+    python scripts/run_tests.py [--long]
+
+The tests of engine, training and whole programs run in the development environment, which has
+no PyQGIS; those in tests/qgis run in QGIS's own Python, which has none of the engine's packages.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts import set_up  # noqa: E402
+
+# Environment -> what is tested in it.
+SUITES = {
+    "dev": ("tests/unit", "tests/training", "tests/integration"),
+    "qgis": ("tests/qgis",),
+}
+
+
+def run_suite(name: str, folders: tuple[str, ...], marks: str) -> tuple[bool, str]:
+    """Run pytest in the environment `name`; return whether it passed, and a line about it."""
+    report = set_up.BUILD / f"tests-{name}.xml"
+    report.unlink(missing_ok=True)
+    command = [str(set_up.engine_python(name)), "-m", "pytest", "-q", "-m", marks]
+    command += [f"--junitxml={report}", "-o", f"cache_dir=.build/pytest-{name}", *folders]
+    start = time.monotonic()
+    code = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **set_up.variables()},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+    return code == 0, f"{name}: {counts(report)} in {time.monotonic() - start:.0f} s, exit {code}"
+
+
+def counts(report: Path) -> str:
+    """What a report of pytest counts, in words."""
+    if not report.is_file():
+        return "pytest did not run"
+    suite = ET.parse(report).getroot().find("testsuite")
+    if suite is None:
+        return "nothing was run"
+    total, failed, errors, skipped = (
+        int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped")
+    )
+    passed = total - failed - errors - skipped
+    return f"{passed} passed, {failed + errors} failed, {skipped} skipped"
+
+
+def main(arguments: list[str]) -> int:
+    """Run both suites, whatever the first one gives; return 1 if one failed."""
+    marks = "slow" if "--long" in arguments else "not slow"
+    results = [run_suite(name, folders, marks) for name, folders in SUITES.items()]
+    print("\nSummary of the tests")
+    for passed, line in results:
+        print(f"  {'ok    ' if passed else 'FAILED'} {line}")
+    return 0 if all(passed for passed, _ in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
