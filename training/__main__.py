@@ -57,7 +57,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from .augment import Augmentation
-    from .datasets.aeroscapes import CLASSES, AeroScapes
+    from .datasets.aeroscapes import CLASSES, AeroScapes, without_rim
     from .encoder_lite import load_encoder_weights
     from .fit import FitPlan, fit, save_plan
     from .split import shared_groups
@@ -69,7 +69,7 @@ def _train(options: argparse.Namespace) -> int:
     if leak := shared_groups(stems, held_out):
         print(f"warning: sites on both sides of the split: {leak}", file=sys.stderr)
     every = max(1, len(held_out) // options.frames)
-    train = [dataset.sample(stem) for stem in stems]
+    train = [without_rim(*dataset.sample(stem)) for stem in stems]
     validation = [dataset.sample(stem) for stem in held_out[::every]]
     plan = FitPlan(
         epochs=options.epochs, steps=options.steps, batch=options.batch,

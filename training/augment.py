@@ -7,7 +7,7 @@ Meant for sites never seen: colour and scale are what differ most between two dr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, exp, log, radians, sin
+from math import ceil, cos, exp, log, radians, sin
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -25,6 +25,8 @@ class Augmentation:
         Side of the crop, px.
     scale : tuple of float
         Range of the zoom; 0.5 shows the ground at half the resolution.
+    scale_upright : tuple of float
+        The same for frames with ``upright_value``: what is added by mirroring must stay small.
     rare : float
         Share of crops centred on a pixel of a class drawn evenly among the frame's.
     turn : float
@@ -35,7 +37,8 @@ class Augmentation:
     """
 
     size: int = 320
-    scale: tuple[float, float] = (0.4, 2.0)
+    scale: tuple[float, float] = (0.3, 2.0)
+    scale_upright: tuple[float, float] = (0.5, 2.0)
     rare: float = 0.5
     turn: float = 0.5
     lean_degrees: float = 8.0
@@ -55,10 +58,11 @@ def augment(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return one varied crop: image (S, S, 3) uint8 and mask (S, S) uint8.
 
-    Pixels that lie outside the frame are 255, "ignore", in the mask.
+    Outside the frame, image and mask go on mirrored.
     """
-    zoom = exp(rng.uniform(log(how.scale[0]), log(how.scale[1])))
     upright = bool((mask == how.upright_value).any())
+    low, high = how.scale_upright if upright else how.scale
+    zoom = exp(rng.uniform(log(low), log(high)))
     turned = not upright and rng.random() < how.turn
     angle = rng.uniform(0, 360) if turned else rng.normal(0, how.lean_degrees)
     flips = (rng.random() < 0.5, turned and rng.random() < 0.5)
@@ -77,6 +81,7 @@ def crop(
     size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the square of ``size`` px around ``centre`` (row, col), zoomed, turned, flipped."""
+    image, mask, centre = _mirrored(image, mask, centre, size / zoom)
     cosine, sine = cos(radians(angle)) / zoom, sin(radians(angle)) / zoom
     left_right, up_down = (-1 if flip else 1 for flip in flips)
     # Maps a crop's (x, y) to the frame's: turn and flip about the crop's centre.
@@ -84,20 +89,29 @@ def crop(
     d, e = sine * left_right, cosine * up_down
     half = size / 2
     matrix = (a, b, centre[1] - (a + b) * half, d, e, centre[0] - (d + e) * half)
-    mask = np.asarray(
-        Image.fromarray(mask).transform(
-            (size, size), Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST, fillcolor=IGNORE
-        )
-    )
+    affine, shape = Image.Transform.AFFINE, (size, size)
+    labels = Image.fromarray(mask).transform(shape, affine, matrix, Image.Resampling.NEAREST)
     picture = Image.fromarray(image)
     if zoom < 0.7:  # bilinear alone would alias
         picture = picture.reduce(2)
         matrix = tuple(value / 2 for value in matrix)
-    picture = picture.transform(
-        (size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR,
-        fillcolor=(127, 127, 127),
-    )  # fmt: skip
-    return np.asarray(picture), mask
+    picture = picture.transform(shape, affine, matrix, Image.Resampling.BILINEAR)
+    return np.asarray(picture), np.asarray(labels)
+
+
+def _mirrored(
+    image: np.ndarray, mask: np.ndarray, centre: tuple[float, float], side: float
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Cut out, or mirror on, all that a square of `side` px may see however it is turned."""
+    reach = ceil(side / 2 * 2**0.5) + 4
+    pads, cuts, at = [], [], []
+    for middle, length in zip(centre, mask.shape, strict=True):
+        start, stop = int(middle) - reach, int(middle) + reach
+        pads.append((max(0, -start), max(0, stop - length)))
+        cuts.append(slice(max(0, start), min(length, stop)))
+        at.append(middle - start)
+    image = np.pad(image[tuple(cuts)], (*pads, (0, 0)), mode="symmetric")
+    return image, np.pad(mask[tuple(cuts)], pads, mode="symmetric"), (at[0], at[1])
 
 
 def vary_colour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -160,7 +160,7 @@ class averaged_weights:  # noqa: N801 - reads as a function in a with statement
 
 
 def validate(model: keras.Model, samples: Sequence[Sample], threshold: float = 0.5) -> BinaryCounts:
-    """Count one-vs-rest hits of whole frames, padded to multiples of 16 with reflection."""
+    """Count one-vs-rest hits of whole frames, padded to multiples of 16."""
     classes = model.output_shape[-1]
     level = np.log(threshold / (1 - threshold))
     counts = BinaryCounts.zero(classes)
@@ -170,10 +170,13 @@ def validate(model: keras.Model, samples: Sequence[Sample], threshold: float = 0
 
 
 def whole_logits(model: keras.Model, image: np.ndarray, divisor: int = 16) -> np.ndarray:
-    """Return the logits (H, W, K) float32 of a whole frame (H, W, 3) uint8."""
+    """Return the logits (H, W, K) float32 of a whole frame (H, W, 3) uint8.
+
+    What is added below and to the right is 0 after scaling, as the engine does it.
+    """
     height, width = image.shape[:2]
     pad = ((0, -height % divisor), (0, -width % divisor), (0, 0))
-    batch = scaled(np.pad(image, pad, mode="reflect"))[None]
+    batch = np.pad(scaled(image), pad)[None]
     return np.asarray(model.predict_on_batch(batch))[0, :height, :width]
 
 

@@ -47,5 +47,16 @@ def build_unet(
             x = block(x, width, f"decoder{stride}_b")
     bias = keras.initializers.Constant(-1.5)  # most classes cover a small part of a frame
     x = layers.Conv2D(classes, 1, bias_initializer=bias, name="head_conv")(x)
-    logits = layers.UpSampling2D(2, interpolation="bilinear", name="head_up", dtype="float32")(x)
+    # As good as bilinear, exact at the edges, and free of sizes: Keras's bilinear upsampling
+    # cannot be traced for images of more than one size.
+    x = layers.UpSampling2D(2, interpolation="nearest", name="head_up")(x)
+    logits = layers.AveragePooling2D(3, 1, padding="same", name="head_smooth", dtype="float32")(x)
     return keras.Model(image, logits, name="unet_lite0")
+
+
+def with_sigmoid(model: keras.Model) -> keras.Model:
+    """Return the model that gives probabilities instead of logits; it shares all weights."""
+    import keras
+
+    probability = keras.layers.Activation("sigmoid", name="sigmoid")(model.output)
+    return keras.Model(model.input, probability, name=model.name)
