@@ -1,4 +1,4 @@
-# U-Net Segmenter. `make` alone prints the targets; everything made lies under .build and dist.
+# U-Net Segmenter. `make` alone prints the targets; everything made lies under .build, build and dist.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -73,5 +73,5 @@ lock: .build/.lint-ready ## Pin the newest versions in the locks, with their has
 	@bash scripts/lock.sh
 
 clean: ## Remove what make made: environments, caches, packages.
-	rm -rf .build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .build build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

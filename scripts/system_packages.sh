@@ -5,6 +5,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/.build
+bin=${UNET_SEGMENTER_SYSTEM_BIN:-/usr/bin} # tests name a folder of their own
 found=$build/system.env
 minimum='(3, 11)'
 mkdir -p "$build"
@@ -22,7 +23,7 @@ fail() {
 fingerprint() { stat -L -c '%n %s %Y' "$@" 2>/dev/null || true; }
 
 all_named() { # every program called NAME on PATH, and Debian's, each once
-    { type -aP "$1" || true; echo "/usr/bin/$1"; } | awk '!seen[$0]++'
+    { type -aP "$1" || true; echo "$bin/$1"; } | awk '!seen[$0]++'
 }
 
 find_qgis_process() {
@@ -40,7 +41,7 @@ find_qgis_process() {
 
 find_python() { # prints the first python3 that runs the given line
     local name program
-    for program in /usr/bin/python3 $(for name in python3 python3.13 python3.12 python3.11; do all_named $name; done); do
+    for program in "$bin/python3" $(for name in python3 python3.13 python3.12 python3.11; do all_named $name; done); do
         if [ -x "$program" ] && "$program" -c "$1" </dev/null >/dev/null 2>&1; then
             echo "$program"
             return
