@@ -23,3 +23,19 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the development data is not there ({SHARED_DATA})")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def toy_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder: three bands, three classes, theoretical halo 16, divisor 4."""
+    from tests.toy_models import write_toy_unet
+
+    return write_toy_unet(tmp_path_factory.mktemp("models") / "toy_unet")
+
+
+@pytest.fixture(scope="session")
+def bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder: the class "bright" is sigmoid((mean of the bands - 127) / 64)."""
+    from tests.toy_models import write_brightness_model
+
+    return write_brightness_model(tmp_path_factory.mktemp("models") / "bright")
