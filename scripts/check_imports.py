@@ -25,6 +25,7 @@ SOLE_IMPORTERS = {
     "pydensecrf": "engine/refine.py",
     "pyogrio": "engine/vector.py",
     "rasterio": "engine/raster.py",
+    "shapely": "engine/vector.py",
     "tensorflow": "engine/predictor_keras.py",
 }
 

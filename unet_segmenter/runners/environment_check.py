@@ -101,6 +101,11 @@ class EnvironmentReport:
     python_version: str | None = None
     packages: tuple[PackageReport, ...] = ()
 
+    @property
+    def ready(self) -> bool:
+        """Whether a job can run there as it was tested."""
+        return self.state is State.READY
+
     def require(self) -> Path:
         """Path of the interpreter.
 
@@ -109,7 +114,7 @@ class EnvironmentReport:
         RuntimeMissingError
             If the environment is not ready.
         """
-        if self.state is not State.READY:
+        if not self.ready:
             raise RuntimeMissingError(self.message)
         return self.python
 

@@ -29,7 +29,6 @@ from .environment_check import (
     ENGINE_MODULES,
     STAMP_NAME,
     EnvironmentReport,
-    State,
     environment_python,
     is_complete,
     read_lock,
@@ -186,7 +185,7 @@ def create_environment(
         if is_complete(target, lock):
             progress.log("info", f"The environment in {target} is there; checking it.")
             report = verify_environment(python, lock=lock, modules=modules, environ=environ)
-            if report.state is State.READY:
+            if report.ready:
                 return report
             progress.log("warning", f"{report.message} It is made anew.")
         _refuse_foreign_folder(target)
