@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 
 
-@lru_cache(maxsize=None)
+@cache
 def plugin_version() -> str:
     """Version of this plugin, such as "0.1.0"; "unknown" where metadata.txt is lost.
 

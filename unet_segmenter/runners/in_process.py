@@ -31,12 +31,10 @@ def run(job: JobSpec, progress: Progress) -> JobResult:
         If the job cannot be done; `RuntimeMissingError` where a package is absent.
     """
     from ..engine.errors import RuntimeMissingError
+    from .environment_check import REMEDY
 
     try:
         from ..engine.pipeline import run_job
     except ImportError as error:
-        raise RuntimeMissingError(
-            f"The engine cannot start: {error}. Run the algorithm 'Set up the environment' in QGIS, "
-            "or `make setup` in a checkout."
-        ) from error
+        raise RuntimeMissingError(f"The engine cannot start: {error}. {REMEDY}") from error
     return run_job(job, progress)

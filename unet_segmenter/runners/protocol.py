@@ -102,7 +102,7 @@ def _checked(message: Message) -> Message:
     """Return the message; raise `TypeError` where a field is of the wrong kind."""
     hints = get_type_hints(type(message))
     for name, hint in hints.items():
-        allowed = get_args(hint) if get_args(hint) else (hint,)
+        allowed = get_args(hint) or (hint,)
         value = getattr(message, name)
         if name in ("libraries", "result"):
             fits = isinstance(value, dict)
@@ -130,7 +130,7 @@ class MessageParser:
     def feed(self, chunk: bytes) -> list[Message]:
         """Messages whose last byte is in this chunk."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        messages = []
+        messages: list[Message] = []
         for line in lines:
             if self._skipping:
                 self._skipping = False

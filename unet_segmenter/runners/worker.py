@@ -152,7 +152,7 @@ def _outcome(argv: list[str], runs: dict[str, Run], progress: WorkerProgress) ->
                 "The run needs more memory than there is. Choose a smaller BLOCK_SIZE or BATCH."
             )
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the parent must learn of any failure
         progress.log("error", traceback.format_exc())
         return _failure(
             SegmenterError(f"The engine failed unexpectedly: {type(error).__name__}: {error}")

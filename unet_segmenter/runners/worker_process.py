@@ -26,6 +26,7 @@ from ..engine.errors import ERROR_KINDS, Cancelled, RuntimeMissingError, Segment
 from ..engine.job import JobResult
 from ..engine.progress import Progress
 from .child_environment import scrubbed_environment
+from .environment_check import REMEDY
 from .protocol import (
     CANCEL_LINE,
     JOB_KINDS,
@@ -50,11 +51,6 @@ SECONDS_FOR_A_TERMINATE = 0.4
 SECONDS_FOR_AN_END = 2.0
 _LAST_LINES = 30
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
-
-_REMEDY = (
-    "Run the algorithm 'Set up the environment' (unet_segmenter:setupenvironment) in QGIS, "
-    "or `make setup` in a checkout."
-)
 
 _SIGNAL_ADVICE = {
     "SIGKILL": "out of memory? Choose a smaller BLOCK_SIZE or BATCH, or close other programs",
@@ -141,9 +137,9 @@ class WorkerProcess:
     @contextlib.contextmanager
     def _started(self, job_file: Path) -> Iterator[subprocess.Popen[bytes]]:
         if not self._python.exists():
-            raise RuntimeMissingError(f"There is no Python at {self._python}. {_REMEDY}")
+            raise RuntimeMissingError(f"There is no Python at {self._python}. {REMEDY}")
         try:
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 [str(self._python), *self._worker, str(job_file)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -153,7 +149,7 @@ class WorkerProcess:
             )
         except OSError as error:
             raise RuntimeMissingError(
-                f"{self._python} does not start ({error.strerror or error}). {_REMEDY}"
+                f"{self._python} does not start ({error.strerror or error}). {REMEDY}"
             ) from error
         try:
             yield process
@@ -234,7 +230,7 @@ class _Conversation:
                 raise RuntimeMissingError(
                     f"The worker speaks protocol {message.protocol}, this plugin "
                     f"{PROTOCOL_VERSION}: they are of different versions. Restart QGIS, then set "
-                    f"the environment up again. {_REMEDY}"
+                    f"the environment up again. {REMEDY}"
                 )
         elif isinstance(message, Advance):
             self._progress.advance(message.done, message.total, message.message)
@@ -284,7 +280,7 @@ class _Conversation:
         told = f" Its last words: {last}" if last else ""
         if self.hello is None:
             return RuntimeMissingError(
-                f"The engine's worker could not start: it {words}.{told} {_REMEDY}"
+                f"The engine's worker could not start: it {words}.{told} {REMEDY}"
             )
         return SegmenterError(f"The engine's worker {words}.{told}")
 
@@ -312,9 +308,7 @@ def describe_exit(code: int) -> str:
 def _own_group() -> dict[str, Any]:
     """Arguments for Popen: a group of its own, and no console window."""
     if sys.platform == "win32":
-        return {
-            "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        }
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
 
 
@@ -322,9 +316,9 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill the worker and the children it started; no harm where none is left."""
     if sys.platform == "win32":
         if process.poll() is None:
-            taskkill = Path(os.environ.get("SystemRoot", r"C:\Windows")) / "System32/taskkill.exe"
+            taskkill = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32/taskkill.exe"
             with contextlib.suppress(OSError):
-                subprocess.run(  # noqa: S603
+                subprocess.run(
                     [str(taskkill), "/F", "/T", "/PID", str(process.pid)],
                     capture_output=True,
                     check=False,
@@ -341,12 +335,12 @@ def _job_file(text: str) -> Iterator[Path]:
     """A file that only this user can read, gone at the end."""
     descriptor, name = tempfile.mkstemp(prefix="unet-segmenter-", suffix=".json")
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         yield Path(name)
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            Path(name).unlink()
 
 
 def _read_messages(stream: IO[bytes], inbox: queue.Queue[Message | None]) -> None:

@@ -55,7 +55,7 @@ def test_standard_output_holds_messages_alone_and_prints_go_to_standard_error(st
     messages = [json.loads(line) for line in process.stdout]
     errors = process.stderr.read().decode()
     assert process.wait(10) == 0
-    assert [m["type"] for m in messages][0] == "hello"
+    assert messages[0]["type"] == "hello"
     assert [m["type"] for m in messages][-2:] == ["log", "result"]
     assert messages[0]["protocol"] == 1
     assert messages[0]["python"] == sys.version.split()[0]

@@ -205,7 +205,7 @@ def test_the_worker_gets_a_scrubbed_environment_and_a_private_job_file(tmp_path)
         def log(self, level, message):
             super().log(level, message)
             if message.startswith("argv="):
-                modes.append(stat.S_IMODE(os.stat(message[5:]).st_mode))
+                modes.append(stat.S_IMODE(Path(message[5:]).stat().st_mode))
 
     recorder = Watch()
     environ = {**os.environ, "PYTHONHOME": "/nowhere", "PROJ_LIB": "/nowhere", "PYTHONPATH": "/x"}

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What all algorithms of the provider share: names, help, icon, and how errors are told."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterDefinition,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ..engine.errors import SegmenterError
+from ..engine.model_library import resources_folder
+from .compat import ADVANCED
+
+HELP_PAGE = "processing.md"
+
+
+def icon(name: str) -> QIcon:
+    """The icon of an algorithm, or the provider's."""
+    return QIcon(icon_path(name))
+
+
+def icon_path(name: str) -> str:
+    """Path of an icon in the plugin's resources."""
+    return str(resources_folder() / "icons" / f"{name}.svg")
+
+
+class BaseAlgorithm(QgsProcessingAlgorithm):
+    """One algorithm; a subclass fills the class attributes and says what it does."""
+
+    NAME = ""
+    TITLE = ""
+    SUMMARY_LINE = ""
+    HELP = ""
+    GROUP = "Segmentation"
+    TAGS: tuple[str, ...] = ()
+
+    def createInstance(self) -> BaseAlgorithm:
+        return type(self)()
+
+    def name(self) -> str:
+        return self.NAME
+
+    def displayName(self) -> str:
+        return self.TITLE
+
+    def group(self) -> str:
+        return self.GROUP
+
+    def groupId(self) -> str:
+        return self.GROUP.lower()
+
+    def shortDescription(self) -> str:
+        return self.SUMMARY_LINE
+
+    def shortHelpString(self) -> str:
+        return f"<p>{self.SUMMARY_LINE}</p>{self.HELP}"
+
+    def tags(self) -> list[str]:
+        return list(self.TAGS)
+
+    def icon(self) -> QIcon:
+        return icon(self.NAME)
+
+    def svgIconPath(self) -> str:
+        return icon_path(self.NAME)
+
+    def add(
+        self,
+        parameter: QgsProcessingParameterDefinition,
+        help_text: str,
+        *,
+        advanced: bool = False,
+    ) -> None:
+        """Declare a parameter with its help."""
+        parameter.setHelp(help_text)
+        if advanced:
+            parameter.setFlags(parameter.flags() | ADVANCED)
+        self.addParameter(parameter)
+
+    def processAlgorithm(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback | None,
+    ) -> dict[str, Any]:
+        with processing_errors():
+            return self.work(parameters, context, feedback or QgsProcessingFeedback())
+
+    def work(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Do it; a `SegmenterError` is told to the user in its own words."""
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def processing_errors() -> Iterator[None]:
+    """Turn the engine's errors into the one that Processing stops at."""
+    try:
+        yield
+    except SegmenterError as error:
+        raise QgsProcessingException(str(error)) from error

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""HTML pages about a model and about the environment; plain enough for QGIS's own viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..engine.model_card import ModelCard, ModelClass, ModelFile
+from ..runners.environment import EnvironmentReport, State
+
+_STYLE = """
+body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 1.8em; }
+table { border-collapse: collapse; }
+th, td { text-align: left; padding: 0.25em 0.9em 0.25em 0; border-bottom: 1px solid #ddd;
+         vertical-align: top; }
+td.number { text-align: right; }
+.swatch { display: inline-block; width: 1.6em; height: 1em; border: 1px solid #888; }
+.good { color: #1a7f37; } .bad { color: #b42318; } .faint { color: #666; }
+code { word-break: break-all; }
+"""
+
+_METRICS = (("iou", "IoU"), ("dice", "Dice"), ("precision", "Precision"), ("recall", "Recall"))
+
+
+def model_page(card: ModelCard, problems: Mapping[str, str]) -> str:
+    """The card of a model as a page.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model.
+    problems : mapping
+        What is wrong with each of its files, by name; empty texts where nothing is.
+    """
+    details = card.details
+    return _page(
+        f"{card.title}",
+        [
+            f"<p>{escape(card.description)}</p>",
+            _facts(_model_facts(card)),
+            "<h2>Classes</h2>",
+            _table(
+                ["", "Value in the map", "Name", "Threshold", *(t for _, t in _METRICS)],
+                [_class_row(card, c) for c in card.classes],
+            ),
+            _metrics_note(details.get("metrics")),
+            "<h2>Files</h2>",
+            _table(
+                ["File", "Format", "Size", "State"],
+                [_file_row(card, file, problems[file.name]) for file in card.files],
+            ),
+            "<h2>Sources and licence</h2>",
+            f"<p>Licence of the model: {escape(card.license)}. {escape(card.citation)}</p>",
+            _sources(details.get("sources")),
+            "<h2>Training</h2>",
+            _tree(details.get("training") or "The card tells nothing about the training."),
+        ],
+    )
+
+
+def environment_page(report: EnvironmentReport, origin: str, version: str) -> str:
+    """The state of the engine's environment as a page."""
+    rows = []
+    for package in report.packages:
+        fits = package.error is None and (
+            package.found in package.expected if package.found else False
+        )
+        told = package.error or (package.found or "not installed")
+        rows.append(
+            [escape(package.name), escape(", ".join(package.expected)), _verdict(fits, told)]
+        )
+    return _page(
+        "Environment of the U-Net Segmenter",
+        [
+            f"<p>{_verdict(report.state is State.READY, report.message)}</p>",
+            _facts(
+                {
+                    "State": report.state.value,
+                    "Python": str(report.python),
+                    "Named by": origin,
+                    "Version of Python": report.python_version or "unknown",
+                    "Version of the plugin": version,
+                }
+            ),
+            "<h2>Packages</h2>" if rows else "",
+            _table(["Package", "Expected", "Found"], rows) if rows else "",
+        ],
+    )
+
+
+def _model_facts(card: ModelCard) -> dict[str, str]:
+    gsd = card.input.gsd_range
+    low, high = card.input.value_range
+    facts = {
+        "Name": f"{card.name} {card.version}".strip(),
+        "Bands, in this order": ", ".join(card.input.bands),
+        "Type of raster": f"{', '.join(card.input.data_type)}, values {low:g} to {high:g}",
+        "Ground sampling distance": f"{gsd[0]:g} to {gsd[1]:g} m" if gsd else "not told",
+        "Overlap of blocks (halo)": f"{card.halo} px (by the receptive field "
+        f"{card.theoretical_halo} px)",
+        "Windows in multiples of": f"{card.divisor} px",
+        "Folder": str(card.folder),
+    }
+    agreement = card.details.get("tile_versus_whole")
+    if isinstance(agreement, dict) and "mask_agreement" in agreement:
+        share = 100 * float(agreement["mask_agreement"])
+        facts["Map in blocks against one piece"] = f"{share:.4f} % equal pixels"
+    return facts
+
+
+def _class_row(card: ModelCard, model_class: ModelClass) -> list[str]:
+    metrics = card.details.get("metrics")
+    per_class = metrics.get("per_class", {}) if isinstance(metrics, dict) else {}
+    scores = per_class.get(model_class.name, {})
+    swatch = f'<span class="swatch" style="background: {escape(model_class.color)}">&nbsp;</span>'
+    return [
+        swatch,
+        _number(str(model_class.value)),
+        escape(model_class.name),
+        _number(f"{model_class.threshold:g}"),
+        *(_number(_score(scores.get(key))) for key, _ in _METRICS),
+    ]
+
+
+def _score(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, (int, float)) else ""
+
+
+def _metrics_note(metrics: Any) -> str:
+    if not isinstance(metrics, dict):
+        return "<p class='faint'>The card gives no metrics.</p>"
+    mean = _score(metrics.get("mean_iou"))
+    mean = f"Mean IoU {mean}. " if mean else ""
+    return f"<p>{mean}Measured on: {escape(str(metrics.get('split', 'not told')))}.</p>"
+
+
+def _file_row(card: ModelCard, file: ModelFile, problem: str) -> list[str]:
+    there = (card.folder / file.name).is_file()
+    state = problem or ("intact" if there else "left out: it is needed for training alone")
+    size = _number(f"{file.size / 1e6:.1f} MB")
+    return [
+        f"<code>{escape(file.name)}</code>",
+        escape(file.format),
+        size,
+        _verdict(not problem, state),
+    ]
+
+
+def _sources(sources: Any) -> str:
+    if not isinstance(sources, list):
+        return ""
+    items = []
+    for source in sources:
+        if isinstance(source, dict):
+            parts = [source.get(key) for key in ("title", "license", "citation", "url")]
+            items.append(f"<li>{escape('; '.join(str(part) for part in parts if part))}</li>")
+    return f"<ul>{''.join(items)}</ul>"
+
+
+def _tree(value: Any) -> str:
+    """Nested values of a card as nested tables; long lists in one line."""
+    if isinstance(value, dict):
+        return _table(
+            [], [[escape(str(key).replace("_", " ")), _tree(v)] for key, v in value.items()]
+        )
+    if isinstance(value, list):
+        return escape(", ".join(map(str, value)))
+    return escape(str(value))
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    return _table([], [[escape(name), escape(value)] for name, value in facts.items()])
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    body = "".join(
+        "<tr>"
+        + "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row)
+        + "</tr>\n"
+        for row in rows
+    )
+    return f"<table>{f'<tr>{head}</tr>' if heads else ''}\n{body}</table>"
+
+
+def _number(text: str) -> str:
+    return f'<td class="number">{escape(text)}</td>'
+
+
+def _verdict(good: bool, text: str) -> str:
+    return f'<span class="{"good" if good else "bad"}">{escape(text)}</span>'
+
+
+def _page(title: str, parts: Iterable[str]) -> str:
+    body = "\n".join(part for part in parts if part)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+        f"<body><h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
+    )
