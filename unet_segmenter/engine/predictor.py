@@ -121,10 +121,8 @@ def available_cores() -> int:
 
 
 def to_runtime_order(images: FloatArray, file: ModelFile) -> FloatArray:
-    """Images (N, H, W, C) in the axis order of the file."""
-    if file.dim_order == "nchw":
-        images = images.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(images)
+    """Images (N, H, W, C) in the axis order of the file, as a view."""
+    return images.transpose(0, 3, 1, 2) if file.dim_order == "nchw" else images
 
 
 def from_runtime_order(probabilities: FloatArray, file: ModelFile) -> FloatArray:

@@ -29,7 +29,7 @@ class OnnxPredictor:
 
     def predict(self, images: FloatArray) -> FloatArray:
         """Probabilities (N, H, W, K) of scaled images (N, H, W, C)."""
-        feed = {self._input: to_runtime_order(images, self._file)}
+        feed = {self._input: np.ascontiguousarray(to_runtime_order(images, self._file))}
         probabilities = self._session.run([self._output], feed)[0]
         return from_runtime_order(probabilities.astype(np.float32, copy=False), self._file)
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from .predictor import FloatArray, PredictorOptions, from_runtime_order, to_runt
 class OpenVinoPredictor:
     """A compiled network with one request a thread.
 
-    One stream a core, each with one thread, is twice as fast as all cores on one window.
+    One stream a core, each with one thread, is twice as fast as all cores on one window. The
+    requests and the views of their memory are made here, by one thread: OpenVINO's bindings
+    initialise themselves at their first use and can deadlock when two threads are the first.
     """
 
     runtime = "openvino"
@@ -25,19 +27,24 @@ class OpenVinoPredictor:
     def __init__(self, compiled: Any, file: ModelFile, precision: str, streams: int) -> None:
         self.precision = precision
         self.concurrency = streams
-        self._compiled = compiled
         self._file = file
-        self._local = threading.local()
+        self._free: SimpleQueue[tuple[Any, FloatArray, FloatArray]] = SimpleQueue()
+        for _ in range(streams):
+            request = compiled.create_infer_request()
+            images = request.get_input_tensor(0).data
+            self._free.put((request, images, request.get_output_tensor(0).data))
 
     def predict(self, images: FloatArray) -> FloatArray:
         """Probabilities (N, H, W, K) of scaled images (N, H, W, C)."""
-        if not hasattr(self._local, "request"):
-            self._local.request = self._compiled.create_infer_request()
-        request = self._local.request
-        request.infer([to_runtime_order(images, self._file)], share_inputs=True)
-        # The request's own memory is used again at its next call: hand out a copy.
-        probabilities = np.array(request.get_output_tensor(0).data, dtype=np.float32)
-        return from_runtime_order(probabilities, self._file)
+        request, source, target = self._free.get()
+        try:
+            np.copyto(source, to_runtime_order(images, self._file))
+            request.start_async()
+            request.wait()
+            # The request's memory is used again at its next call: hand out a copy.
+            return from_runtime_order(target.copy(), self._file)
+        finally:
+            self._free.put((request, source, target))
 
 
 def open_predictor(
