@@ -227,4 +227,8 @@ def _watch_cancel(cancel: threading.Event, finished: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: the interpreter would wait for a native call that a cancelled run left behind.
+    os._exit(code)
