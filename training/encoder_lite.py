@@ -18,7 +18,7 @@ import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -211,7 +211,7 @@ def _rebuild_tensor(storage, offset, shape, strides, *_unused) -> _Tensor:
 class _StateDictUnpickler(pickle.Unpickler):
     """Knows what a state dict is made of, and nothing else."""
 
-    KNOWN = {
+    KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
         ("torch", "FloatStorage"): np.dtype("<f4"),

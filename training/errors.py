@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from unet_segmenter.engine.errors import InputError, ModelError
 
-class DatasetError(ValueError):
+
+class DatasetError(InputError):
     """A data set does not look as its format says; the message names the file."""
 
 
-class WeightsError(ValueError):
+class WeightsError(ModelError):
     """A file of weights cannot be read, or does not fit the network."""

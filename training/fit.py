@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -209,15 +208,21 @@ class _Checkpoint:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
             writer.writerows([*rows, row])
-        os.replace(temporary, self.history)
+        temporary.replace(self.history)
         # Last, so that a kill in between repeats the epoch instead of losing its row.
         _replace(self.path, lambda path: np.savez(path, **arrays, **extra))
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of history.csv, one an epoch."""
+    with (folder / "history.csv").open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f"tmp.{path.name}")
     write(temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def save_plan(plan: FitPlan, folder: Path, **more: Any) -> None:

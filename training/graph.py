@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A functional Keras model as a list of layers with their parents; how far a pixel reaches in it."""
+"""A functional Keras model as layers with their parents, and how far a pixel reaches in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Interval = tuple[int, int]
 def layers_with_parents(model: keras.Model) -> list[tuple[Any, list[Any]]]:
     """Return every layer with the layers that feed it, parents first."""
     return [
-        (layer, [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors])
+        (
+            layer,
+            [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors],
+        )
         for layer in model.layers
     ]
 

@@ -58,7 +58,9 @@ class AeroScapes:
         """Return the stems that ``ImageSets/SPLIT.txt`` lists, in its order."""
         path = self.root / "ImageSets" / f"{split}.txt"
         if not path.is_file():
-            raise DatasetError(f"{path}: no such list; AeroScapes has ImageSets/trn.txt and val.txt")
+            raise DatasetError(
+                f"{path}: no such list; AeroScapes has ImageSets/trn.txt and val.txt"
+            )
         stems = [line.strip() for line in path.read_text().splitlines() if line.strip()]
         if not stems:
             raise DatasetError(f"{path}: the list is empty")

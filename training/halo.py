@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measure how much context a block needs, first by an impulse, then on real images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unet_segmenter.engine.model_card import ModelCard
+
+from .whole_and_tiled import (
+    NO_DIFFERENCE,
+    Difference,
+    Network,
+    on_all_cores,
+    scaled_and_padded,
+    thresholds_of,
+    tiled,
+    whole,
+)
+
+STEP = 1 / 254
+"""The step of a probability raster: smaller differences cannot be seen in the output."""
+AGREEMENT = 0.9999
+
+
+@dataclass(frozen=True)
+class HaloTrial:
+    """A halo in px, and how far tiled and whole lay apart with it."""
+
+    halo: int
+    difference: Difference
+
+    @property
+    def enough(self) -> bool:
+        """Whether the difference cannot be seen in the output."""
+        return self.difference.largest <= STEP and self.difference.agreement >= AGREEMENT
+
+
+def impulse_reach(network: Network, images: Sequence[np.ndarray], card: ModelCard) -> int:
+    """Return how far, in px, a change of one cell sways a probability by more than `STEP`.
+
+    A cell of divisor x divisor px in each image's middle is set to the two ends of the scale.
+    It is a lower bound for the halo: a block's edge takes away more than one cell.
+    """
+    reach = 0
+    for image in images:
+        before = scaled_and_padded(image, card)
+        row, col = (side // 2 // card.divisor * card.divisor for side in before.shape[1:3])
+        cell = (0, slice(row, row + card.divisor), slice(col, col + card.divisor))
+        for end in (before.min(), before.max()):
+            after = before.copy()
+            after[cell] = end
+            moved = np.abs(network(after) - network(before))[0].max(axis=-1) > STEP
+            rows, cols = np.nonzero(moved)
+            if rows.size:
+                last = card.divisor - 1
+                reach = max(
+                    reach, row - rows.min(), rows.max() - row - last,
+                    col - cols.min(), cols.max() - col - last,
+                )  # fmt: skip
+    return int(reach)
+
+
+def trial(
+    network: Network,
+    images: Sequence[np.ndarray],
+    wholes: Sequence[np.ndarray],
+    card: ModelCard,
+    cores: Sequence[int],
+    halo: int,
+) -> HaloTrial:
+    """Compare blocks with one pass; each image is cut with the core of its place in the list."""
+    difference, thresholds = NO_DIFFERENCE, thresholds_of(card)
+    for number, (image, probabilities) in enumerate(zip(images, wholes, strict=True)):
+        blocks = tiled(network, image, card, cores[number % len(cores)], halo)
+        difference = difference.worse(Difference.between(blocks, probabilities, thresholds))
+    return HaloTrial(halo, difference)
+
+
+def measure_halo(
+    network: Network, images: Sequence[np.ndarray], card: ModelCard, cores: Sequence[int]
+) -> list[HaloTrial]:
+    """Try halos from the impulse's reach upwards; the last is enough, or the theoretical one."""
+    wholes = list(on_all_cores(lambda image: whole(network, image, card), images))
+    first = impulse_reach(network, images[:8], card)
+    halo = -(-first // card.divisor) * card.divisor
+    trials = []
+    while not trials or not trials[-1].enough:
+        trials.append(trial(network, images, wholes, card, cores, halo))
+        if halo >= card.theoretical_halo:
+            break
+        halo += card.divisor
+    return trials
