@@ -28,9 +28,9 @@ ENGINE_MODULES: Mapping[str, str] = {
     "pillow": "PIL",
     "pyogrio": "pyogrio",
     "rasterio": "rasterio",
-    "rich": "rich",
     "scikit-image": "skimage",
     "shapely": "shapely",
+    "tqdm": "tqdm",
 }
 
 REMEDY = (
