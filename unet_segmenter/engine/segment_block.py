@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ModelError
 from .fuse import binary_mask, class_mask
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE, ModelClass, ModelInput
@@ -18,6 +19,7 @@ FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 
 PROBABILITY_STEPS = 254
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,17 @@ class SegmentBlock:
     probability_type: str = "uint8"
 
     def __call__(self, blocks: list[BlockPixels]) -> list[BlockResult]:
-        """Results of blocks whose read windows have one shape, in their order."""
+        """Results of blocks whose read windows have one shape, in their order.
+
+        Raises
+        ------
+        ModelError
+            If what the network gives are no probabilities of these classes and pixels.
+        """
         images = np.stack([scale(b.pixels, b.valid, self.model_input) for b in blocks])
         probabilities = predict(images, self.run, flips=self.flips)
         channels = [c.channel for c in self.classes]
+        _check_probabilities(probabilities, images.shape, channels)
         return [
             self._decide(image[block.crop.slices][..., channels], block.wanted)
             for block, image in zip(blocks, probabilities, strict=True)
@@ -133,3 +142,26 @@ class SegmentBlock:
         steps: ByteArray = np.rint(shares * np.float32(PROBABILITY_STEPS)).astype(np.uint8)
         steps[:, ~wanted] = NODATA_VALUE
         return steps
+
+
+def _check_probabilities(
+    probabilities: FloatArray, given: tuple[int, ...], channels: list[int]
+) -> None:
+    """Refuse scores of another kind, from which a map would be silently wrong."""
+    shape = probabilities.shape
+    if len(shape) != 4 or shape[:3] != given[:3]:
+        raise ModelError(
+            f"The model gave an array of shape {shape} for images of shape {given}: it must give "
+            "a value for each pixel."
+        )
+    if max(channels) >= shape[3]:
+        raise ModelError(
+            f"The model gives {shape[3]} channels, but its card names channel {max(channels)}. "
+            "Mend the card, or get the model again."
+        )
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise ModelError(
+            f"The model gives values from {low:g} to {high:g}, which are no probabilities. It must "
+            "end with the activation that its card names; get it again, or export it anew."
+        )
