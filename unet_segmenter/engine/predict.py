@@ -37,7 +37,8 @@ def scale(
         the mean, whatever the raster holds there, so it cannot sway its neighbours.
     """
     low, high = model_input.value_range
-    scaled = pixels.astype(np.float32)
+    with np.errstate(over="ignore"):  # nodata may be the largest float64
+        scaled = pixels.astype(np.float32)
     np.clip(scaled, low, high, out=scaled)
     scaled -= np.asarray(model_input.mean, np.float32)
     scaled *= np.float32(1) / np.asarray(model_input.stddev, np.float32)
