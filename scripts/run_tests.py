@@ -10,6 +10,7 @@ no PyQGIS; those in tests/qgis run in QGIS's own Python, which has none of the e
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ SUITES = {
     "dev": ("tests/unit", "tests/training", "tests/integration"),
     "qgis": ("tests/qgis",),
 }
+LONGEST = 3600  # s: no suite takes half as long
 
 
 def run_suite(name: str, folders: tuple[str, ...], marks: str) -> tuple[bool, str]:
@@ -35,13 +37,20 @@ def run_suite(name: str, folders: tuple[str, ...], marks: str) -> tuple[bool, st
     command = [str(set_up.engine_python(name)), "-m", "pytest", "-q", "-m", marks]
     command += [f"--junitxml={report}", "-o", f"cache_dir=.build/pytest-{name}", *folders]
     start = time.monotonic()
-    code = subprocess.run(
+    with subprocess.Popen(
         command,
         cwd=ROOT,
         env={**os.environ, **set_up.variables()},
         stdin=subprocess.DEVNULL,
-        check=False,
-    ).returncode
+        start_new_session=True,
+    ) as child:
+        try:
+            code = child.wait(timeout=LONGEST)
+        except BaseException as error:
+            os.killpg(child.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            return False, f"{name}: stopped after {LONGEST} s; a test hangs"
     return code == 0, f"{name}: {counts(report)} in {time.monotonic() - start:.0f} s, exit {code}"
 
 
