@@ -109,10 +109,11 @@ class JobSpec:
         self._check_outputs()
 
     def _check_outputs(self) -> None:
-        outputs = [Path(path).absolute() for path in self.outputs().values()]
+        # Resolved: a link or ".." on the way must not let a run replace its own input.
+        outputs = [Path(path).resolve() for path in self.outputs().values()]
         if len(set(outputs)) != len(outputs):
             raise JobError("Two outputs have the same path; give each its own.")
-        if Path(self.input).absolute() in outputs:
+        if Path(self.input).resolve() in outputs:
             raise JobError(f"The output {self.input} is the input; choose another name.")
 
     def outputs(self) -> dict[str, str]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import JobError, ModelError
+from .geometry import ceil_to
 
 CARD_NAME = "card.json"
 FORMAT = "unet-segmenter-card"
@@ -37,6 +39,14 @@ class Calibration:
     def is_identity(self) -> bool:
         """Whether it changes nothing."""
         return self.scale == 1.0 and self.offset == 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a curve that does not rise, and numbers that are none."""
+        if not (math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.offset)):
+            raise ModelError(
+                f"calibration needs a scale above 0 and a finite offset, not {self.scale} and "
+                f"{self.offset}"
+            )
 
 
 @dataclass(frozen=True)
@@ -66,13 +76,20 @@ class ModelClass:
 
     def __post_init__(self) -> None:
         """Refuse values that a mask cannot hold."""
+        if not isinstance(self.name, str) or not self.name:
+            raise ModelError(f"class name {self.name!r} is not a text")
+        if not isinstance(self.value, int) or not isinstance(self.channel, int):
+            raise ModelError(
+                f"class {self.name}: value {self.value!r} or channel {self.channel!r} is of the "
+                "wrong kind, they are whole numbers"
+            )
         if not 0 <= self.value < NODATA_VALUE:
             raise ModelError(f"class {self.name}: value {self.value} is not in 0-254")
         if not 0 <= self.threshold <= 1:
             raise ModelError(f"class {self.name}: threshold {self.threshold} is not in 0-1")
         if self.channel < 0:
             raise ModelError(f"class {self.name}: channel {self.channel} is negative")
-        if len(self.color) != 7 or self.color[0] != "#":
+        if not re.fullmatch("#[0-9A-Fa-f]{6}", self.color):
             raise ModelError(f"class {self.name}: colour {self.color!r} is not #rrggbb")
 
 
@@ -113,6 +130,8 @@ class ModelInput:
             raise ModelError("a stddev is not above 0")
         if not self.value_range[0] < self.value_range[1]:
             raise ModelError(f"the value range {list(self.value_range)} is empty")
+        if self.gsd_range is not None and not 0 < self.gsd_range[0] <= self.gsd_range[1]:
+            raise ModelError(f"the gsd_range {list(self.gsd_range)} is empty")
 
 
 @dataclass(frozen=True)
@@ -131,7 +150,7 @@ class ModelFile:
             raise ModelError(f"file {self.name}: format {self.format!r} is unknown")
         if self.dim_order not in DIM_ORDERS:
             raise ModelError(f"file {self.name}: dim_order {self.dim_order!r} is unknown")
-        if Path(self.name).name != self.name:
+        if Path(self.name).name != self.name or self.name in ("", "..") or "\\" in self.name:
             raise ModelError(f"file {self.name!r} is not a plain file name")
 
 
@@ -193,8 +212,20 @@ class ModelCard:
             values = [getattr(c, attribute) for c in self.classes]
             if len(set(values)) != len(values):
                 raise ModelError(f"two classes share a {attribute}")
-        if self.divisor < 1 or self.halo < 0:
-            raise ModelError("divisor must be 1 or more and halo 0 or more")
+        if self.divisor < 1 or self.halo < 0 or self.theoretical_halo < 0:
+            raise ModelError("divisor must be 1 or more, halo and theoretical_halo 0 or more")
+        if not self.files:
+            raise ModelError("it names no file of weights")
+        self._check_fixed_size()
+
+    def _check_fixed_size(self) -> None:
+        size = self.fixed_size
+        if size is None:
+            return
+        if not isinstance(size, int) or size % self.divisor:
+            raise ModelError(f"fixed_size {size!r} is not a multiple of the divisor {self.divisor}")
+        if size < 2 * ceil_to(self.halo, self.divisor) + self.divisor:
+            raise ModelError(f"the halo of {self.halo} px leaves nothing of fixed_size {size} px")
 
     @classmethod
     def load(cls, path: str | Path) -> ModelCard:
@@ -303,6 +334,9 @@ def _card_from(content: dict[str, Any], folder: Path) -> ModelCard:
         raise ModelError(f"value_scaling {scaling['type']!r} is unknown; z-score is known")
     gsd = card_input.get("gsd_range")
     known = set(ModelCard.__dataclass_fields__) - {"details"}
+    for key in ("precision", "training", "metrics"):
+        if not isinstance(content.get(key, {}), dict):
+            raise ModelError(f"{key} is not an object")
     return ModelCard(
         folder=folder,
         name=str(content["name"]),
