@@ -25,6 +25,7 @@ from .parameters import (
     model_enum,
     model_file,
     model_reference,
+    without_unused_model,
 )
 from .report import model_page
 
@@ -79,7 +80,7 @@ class ModelInfoAlgorithm(BaseAlgorithm):
             model_reference(self, parameters, context)
         except SegmenterError as error:
             return False, str(error)
-        return super().checkParameterValues(parameters, context)
+        return super().checkParameterValues(without_unused_model(parameters), context)
 
     def work(
         self,

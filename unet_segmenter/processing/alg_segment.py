@@ -45,6 +45,7 @@ from .parameters import (
     model_reference,
     raster_path,
     static_enum,
+    without_unused_model,
 )
 from .style import MaskStyle, ShareStyle, style_on_load
 
@@ -230,7 +231,7 @@ class SegmentAlgorithm(BaseAlgorithm):
                     raster_path(layer, INPUT)
         except SegmenterError as error:
             return False, str(error)
-        return super().checkParameterValues(parameters, context)
+        return super().checkParameterValues(without_unused_model(parameters), context)
 
     def prepareAlgorithm(
         self,

@@ -21,9 +21,9 @@ from ..runners.environment import (
 )
 from . import settings
 from .base_algorithm import BaseAlgorithm
-from .compat import FILE, FOLDER
+from .compat import FOLDER
 from .feedback import FeedbackProgress
-from .parameters import is_given
+from .parameters import any_file, is_given
 
 TARGET = "FOLDER"
 BASE_PYTHON = "BASE_PYTHON"
@@ -56,9 +56,7 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
             advanced=True,
         )
         self.add(
-            QgsProcessingParameterFile(
-                BASE_PYTHON, "Python to make it with (empty: found)", FILE, "", None, True
-            ),
+            any_file(BASE_PYTHON, "Python to make it with (empty: found)"),
             "A Python 3.11 or newer with venv. Empty looks for one on this computer.",
             advanced=True,
         )

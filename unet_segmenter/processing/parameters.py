@@ -51,9 +51,17 @@ def model_enum() -> QgsProcessingParameterEnum:
 
 def model_file() -> QgsProcessingParameterFile:
     """The path of a model outside the library: a file or a folder."""
-    return QgsProcessingParameterFile(
-        MODEL_FILE, "Model file or folder (wins over the model above)", FILE, "", None, True
-    )
+    return any_file(MODEL_FILE, "Model file or folder (wins over the model above)")
+
+
+def any_file(name: str, title: str) -> QgsProcessingParameterFile:
+    """An optional path, of a folder too.
+
+    The default filter, all files with a dot in their name, refuses /usr/bin/python3 and folders.
+    """
+    parameter = QgsProcessingParameterFile(name, title, FILE, "", None, True)
+    parameter.setFileFilter("")
+    return parameter
 
 
 def is_given(parameters: dict[str, Any], name: str) -> bool:
@@ -87,6 +95,13 @@ def model_reference(
             "Name one of them in MODEL, or give a model's folder in MODEL_FILE."
         )
     return name
+
+
+def without_unused_model(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters without MODEL where MODEL_FILE wins, so that MODEL may be anything."""
+    if not is_given(parameters, MODEL_FILE):
+        return parameters
+    return {name: value for name, value in parameters.items() if name != MODEL}
 
 
 def _enum_text(
