@@ -62,7 +62,7 @@ def fit(
     """Train ``model``, which gives logits, and return the path of the best weights.
 
     A checkpoint is written after every epoch; the same call takes up where it stands. Best is the
-    highest mean one-vs-rest IoU on ``validation`` at threshold 0.5.
+    highest mean one-vs-rest IoU on ``validation`` at threshold 0.5, over the classes there.
 
     Parameters
     ----------

@@ -43,7 +43,6 @@ def impulse_reach(network: Network, images: Sequence[np.ndarray], card: ModelCar
     """Return how far, in px, a change of one cell sways a probability by more than `STEP`.
 
     A cell of divisor x divisor px in each image's middle is set to the two ends of the scale.
-    It is a lower bound for the halo: a block's edge takes away more than one cell.
     """
     reach = 0
     for image in images:
@@ -83,14 +82,27 @@ def trial(
 def measure_halo(
     network: Network, images: Sequence[np.ndarray], card: ModelCard, cores: Sequence[int]
 ) -> list[HaloTrial]:
-    """Try halos from the impulse's reach upwards; the last is enough, or the theoretical one."""
+    """Return trials with growing halos, of which the first that is `enough` is the answer.
+
+    They begin at the impulse's reach and go down as long as it is enough, or up, at most to the
+    theoretical halo, until it is.
+    """
     wholes = list(on_all_cores(lambda image: whole(network, image, card), images))
-    first = impulse_reach(network, images[:8], card)
-    halo = -(-first // card.divisor) * card.divisor
-    trials = []
-    while not trials or not trials[-1].enough:
-        trials.append(trial(network, images, wholes, card, cores, halo))
-        if halo >= card.theoretical_halo:
-            break
-        halo += card.divisor
+    step = card.divisor
+    start = min(-(-impulse_reach(network, images[:8], card) // step) * step, card.theoretical_halo)
+    trials = [trial(network, images, wholes, card, cores, start)]
+    while trials[0].enough and trials[0].halo > step:
+        trials.insert(0, trial(network, images, wholes, card, cores, trials[0].halo - step))
+    while not trials[-1].enough and trials[-1].halo < card.theoretical_halo:
+        trials.append(trial(network, images, wholes, card, cores, trials[-1].halo + step))
     return trials
+
+
+def smallest_enough(trials: Sequence[HaloTrial]) -> HaloTrial:
+    """Return the trial with the smallest halo from which on all are enough; else the largest."""
+    best = trials[-1]
+    for tried in reversed(trials):
+        if not tried.enough:
+            break
+        best = tried
+    return best

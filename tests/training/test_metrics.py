@@ -31,9 +31,13 @@ def test_scores_equal_those_counted_by_hand():
 
 
 def test_a_class_that_never_occurs_has_no_score_and_does_not_count():
-    claimed = _claims([1, 1, 0, 0, 0, 0], [0] * 6)
-    counts = BinaryCounts.of(claimed, np.where(LABELS == 2, 0, LABELS))
+    labels = np.where(LABELS == 2, 0, LABELS)
+    nowhere, somewhere = ([0] * 6, [0, 0, 1, 0, 0, 0])
+    counts = BinaryCounts.of(_claims([1, 1, 0, 0, 0, 0], nowhere), labels)
     assert np.isnan(counts.scores()["iou"][1])
+    assert counts.mean_iou() == 1.0
+    counts = BinaryCounts.of(_claims([1, 1, 0, 0, 0, 0], somewhere), labels)
+    assert counts.scores()["iou"].tolist() == [1, 0]
     assert counts.mean_iou() == 1.0
 
 
