@@ -14,10 +14,14 @@ from .model_card import ModelCard, ModelFile
 from .predictor import FloatArray, PredictorOptions, from_runtime_order, to_runtime_order
 
 
-class OpenVinoPredictor:
-    """A compiled network with one request a thread.
+# Each stream holds its own activations: some 350 MB at the default block size.
+_MOST_STREAMS = 4
 
-    One stream a core, each with one thread, is twice as fast as all cores on one window. The
+
+class OpenVinoPredictor:
+    """A compiled network with one request a stream.
+
+    On few cores one stream a core is twice as fast as all cores on one window. The
     requests and the views of their memory are made here, by one thread: OpenVINO's bindings
     initialise themselves at their first use and can deadlock when two threads are the first.
     """
@@ -55,6 +59,7 @@ def open_predictor(
 
     core = ov.Core()
     precision = _precision(core, card, options.precision)
+    streams = min(options.threads, _MOST_STREAMS)
     try:
         model = core.read_model(path)
         channels = len(card.input.bands)
@@ -67,7 +72,7 @@ def open_predictor(
             {
                 "INFERENCE_PRECISION_HINT": precision,
                 "PERFORMANCE_HINT": "THROUGHPUT",
-                "NUM_STREAMS": options.threads,
+                "NUM_STREAMS": streams,
                 "INFERENCE_NUM_THREADS": options.threads,
             },
         )
@@ -77,7 +82,7 @@ def open_predictor(
             f"OpenVINO cannot run {path} on windows of {options.window.height} x "
             f"{options.window.width} px: {reason}"
         ) from error
-    return OpenVinoPredictor(compiled, file, precision, options.threads)
+    return OpenVinoPredictor(compiled, file, precision, streams)
 
 
 def _precision(core: Any, card: ModelCard, wanted: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,7 +125,9 @@ class RasterSource:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            self._dataset = rasterio.open(path)
+            with warnings.catch_warnings():  # a missing CRS is told by `checks`, in its words
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                self._dataset = rasterio.open(path)
         except rasterio.errors.RasterioIOError as error:
             raise InputError(_why_not_opened(path, error)) from error
         if self._dataset.count == 0:
