@@ -165,3 +165,52 @@ def _save(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def write_deepness_model(
+    path: Path,
+    *,
+    side: int | None = 64,
+    classes: int = 2,
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """An ONNX file as the Deepness plugin takes it: a fixed window, metadata, no card.
+
+    It is a softmax over `classes` channels, or a sigmoid for one; channel k is the higher the
+    nearer the mean of the bands (0-1 after Deepness's scaling) is to k / (classes - 1).
+    """
+    slopes = np.linspace(-8, 8, classes) if classes > 1 else np.array([8.0])
+    weights = [
+        numpy_helper.from_array(
+            np.repeat(slopes, 3).reshape(classes, 3, 1, 1).astype(np.float32) / 3, "w"
+        )
+    ]
+    nodes = [helper.make_node("Conv", ["image", "w"], ["logits"], kernel_shape=[1, 1])]
+    if classes > 1:
+        nodes.append(helper.make_node("Softmax", ["logits"], ["probability"], axis=1))
+    else:
+        nodes.append(helper.make_node("Sigmoid", ["logits"], ["probability"]))
+    size = side or "side"
+    graph = helper.make_graph(
+        nodes,
+        "deepness",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, classes, size, size])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    names = {0: "dark", 1: "light"} if classes > 1 else {0: "light"}
+    described = {
+        "model_type": json.dumps("Segmentor"),
+        "class_names": json.dumps(names),
+        "resolution": json.dumps(25),
+        "tiles_overlap": json.dumps(15),
+        "standardization_mean": json.dumps([0.5, 0.5, 0.5]),
+        "standardization_std": json.dumps([0.25, 0.25, 0.25]),
+        "seg_thresh": json.dumps(0.5),
+    }
+    helper.set_model_props(model, described if metadata is None else metadata)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+    return path

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from . import predictor_onnx
@@ -19,7 +20,6 @@ from .model_card import (
 )
 from .model_library import ModelLibrary
 
-# Deepness names no divisor: it runs a network on one window size only.
 _PALETTE = ("#bdbdbd", "#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d")
 
 
@@ -61,15 +61,33 @@ def deepness_card(path: Path) -> ModelCard:
             f"{path} has neither a {CARD_NAME} beside it nor the metadata of a Deepness "
             "segmentation model; give a folder with a card."
         )
+    if not _takes_square_images(description):
+        raise ModelError(
+            f"{path} takes an input of the shape {description.input_shape}; it must take square "
+            "images (N, C, H, W) with a known number of channels."
+        )
+    try:
+        return _card_from(path, items, description)
+    except ModelError as error:
+        raise ModelError(f"The Deepness metadata of {path} are broken: {error}.") from error
+
+
+def _takes_square_images(description: predictor_onnx.OnnxDescription) -> bool:
+    if len(description.input_shape) != 4 or len(description.output_shape) != 4:
+        return False
     _, channels, height, width = description.input_shape
+    return channels is not None and height == width
+
+
+def _card_from(
+    path: Path, items: dict[str, object], description: predictor_onnx.OnnxDescription
+) -> ModelCard:
+    channels, size = description.input_shape[1] or 1, description.input_shape[2]
     outputs = description.output_shape[1] or 1
-    if height != width or channels is None:
-        raise ModelError(f"{path} takes windows that are not square, which is not supported.")
-    mean = _per_channel(items.get("standardization_mean"), 0.0, channels)
-    stddev = _per_channel(items.get("standardization_std"), 1.0, channels)
-    resolution = items.get("resolution")
-    size = height or 512
-    overlap = float(str(items.get("tiles_overlap", 15)))
+    divisor = _divisor(size)
+    overlap = _number(items, "tiles_overlap", 15.0) / 100
+    mean = _per_channel(items, "standardization_mean", 0.0, channels)
+    stddev = _per_channel(items, "standardization_std", 1.0, channels)
     return ModelCard(
         folder=path.parent,
         name=path.stem,
@@ -84,15 +102,15 @@ def deepness_card(path: Path) -> ModelCard:
             value_range=(0.0, 255.0),
             mean=tuple(255 * m for m in mean),
             stddev=tuple(255 * s for s in stddev),
-            gsd_range=_around(resolution),
+            gsd_range=_around(items.get("resolution")),
         ),
         activation="sigmoid" if outputs == 1 else "softmax",
-        classes=_classes(items.get("class_names"), outputs, items.get("seg_thresh")),
-        divisor=32,
-        halo=ceil_to(int(size * overlap / 200), 32),
-        theoretical_halo=size // 2,
+        classes=_classes(items, outputs),
+        divisor=divisor,
+        halo=ceil_to(math.ceil((size or 512) * overlap / 2), divisor),
+        theoretical_halo=(size or 512) // 2,
         files=(ModelFile(path.name, "onnx", "nchw", sha256_of(path), path.stat().st_size),),
-        fixed_size=height,
+        fixed_size=size,
     )
 
 
@@ -107,10 +125,35 @@ def _value(text: str) -> object:
         return text
 
 
-def _per_channel(value: object, default: float, channels: int) -> list[float]:
-    numbers = value if isinstance(value, list) else [default if value is None else value]
-    floats = [float(str(n)) for n in numbers]
-    return floats if len(floats) == channels else floats[:1] * channels
+def _number(items: dict[str, object], key: str, default: float) -> float:
+    value = items.get(key, default)
+    try:
+        return float(str(value))
+    except ValueError as error:
+        raise ModelError(f"{key} is {value!r}, which is no number") from error
+
+
+def _per_channel(items: dict[str, object], key: str, default: float, channels: int) -> list[float]:
+    """One number a channel; Deepness lets one stand for all."""
+    value = items.get(key, default)
+    numbers = value if isinstance(value, list) else [value]
+    try:
+        floats = [float(str(number)) for number in numbers]
+    except ValueError as error:
+        raise ModelError(f"{key} is {value!r}, which are no numbers") from error
+    if len(floats) not in (1, channels):
+        raise ModelError(f"{key} has {len(floats)} numbers for {channels} channels")
+    return floats if len(floats) == channels else floats * channels
+
+
+def _divisor(size: int | None) -> int:
+    """A grid for windows, as Deepness names none: the coarsest that a small window can spare.
+
+    Networks that take any size have five levels at most as a rule, hence 32.
+    """
+    if size is None:
+        return 32
+    return next(d for d in (32, 16, 8, 4, 2, 1) if size % d == 0 and (8 * d <= size or d == 1))
 
 
 def _around(resolution: object) -> tuple[float, float] | None:
@@ -120,10 +163,13 @@ def _around(resolution: object) -> tuple[float, float] | None:
     return resolution / 200, resolution / 50
 
 
-def _classes(names: object, outputs: int, threshold: object) -> tuple[ModelClass, ...]:
+def _classes(items: dict[str, object], outputs: int) -> tuple[ModelClass, ...]:
     """Deepness numbers classes by output channel; a single channel is class 1 against 0."""
-    named = {int(k): str(v) for k, v in names.items()} if isinstance(names, dict) else {}
-    limit = float(threshold) if isinstance(threshold, (int, float)) else 0.5
+    names = items.get("class_names", {})
+    if not isinstance(names, dict) or not all(str(key).isdecimal() for key in names):
+        raise ModelError(f"class_names is {names!r}, which are no names by channel")
+    named = {int(key): str(name) for key, name in names.items()}
+    limit = _number(items, "seg_thresh", 0.5)
     if outputs == 1:
         name = named.get(1) or named.get(0) or "class 1"
         return (ModelClass(1, name, _PALETTE[1], 0, limit),)

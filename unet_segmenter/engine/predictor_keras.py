@@ -39,7 +39,8 @@ def open_predictor(
     try:
         model = tf.keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        raise ModelError(f"{path} is not a Keras model that can be run: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path} is not a Keras model that can be run: {reason}") from error
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def call(images: Any) -> Any:

@@ -77,7 +77,8 @@ def _session(path: Path, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelError(f"{path} is not an ONNX model that can be run: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path} is not an ONNX model that can be run: {reason}") from error
 
 
 def _sizes(shape: list[Any]) -> tuple[int | None, ...]:

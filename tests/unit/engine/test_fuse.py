@@ -64,7 +64,8 @@ def test_every_decision_is_a_class_that_passes_or_unknown(
     values = [7, 3, 9]
     mask, confidence = class_mask(p, values, thresholds)
     for row, col in np.ndindex(mask.shape):
-        passing = {v: p[row, col, k] for k, v in enumerate(values) if p[row, col, k] >= np.float32(thresholds[k])}
+        scores = dict(zip(values, zip(p[row, col], thresholds, strict=True), strict=True))
+        passing = {v: score for v, (score, limit) in scores.items() if score >= np.float32(limit)}
         if passing:
             assert passing[int(mask[row, col])] == max(passing.values())
         else:

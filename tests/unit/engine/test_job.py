@@ -150,9 +150,7 @@ def test_malformed_json_is_told_as_such(content: dict[str, Any], word: str) -> N
 
 
 @pytest.mark.parametrize(("name", "value"), CHANGES.items())
-def test_the_fingerprint_changes_with_everything_that_decides_pixels(
-    name: str, value: Any
-) -> None:
+def test_the_fingerprint_changes_with_everything_that_decides_pixels(name: str, value: Any) -> None:
     job = JobSpec(**NAMED)
     assert dataclasses.replace(job, **{name: value}).fingerprint() != job.fingerprint()
 

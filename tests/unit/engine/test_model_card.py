@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -190,10 +191,8 @@ def test_whatever_stands_in_a_card_it_is_read_or_refused(
 ) -> None:
     content = VALID_CARD(tmp_path_factory)
     change(content, path, value)
-    try:
-        ModelCard.from_json(content, Path())
-    except ModelError as error:
-        assert str(error)
+    with contextlib.suppress(ModelError):
+        assert ModelCard.from_json(content, Path()).name == "bright"
 
 
 def _valid_card() -> Callable[[pytest.TempPathFactory], dict[str, Any]]:

@@ -44,9 +44,7 @@ def test_values_outside_of_the_cards_range_are_clipped() -> None:
     ("dtype", "value"),
     [("uint8", 255), ("int16", -9999), ("float32", np.nan), ("float64", -1.7976931348623157e308)],
 )
-def test_nodata_becomes_the_mean_whatever_the_raster_holds_there(
-    dtype: str, value: float
-) -> None:
+def test_nodata_becomes_the_mean_whatever_the_raster_holds_there(dtype: str, value: float) -> None:
     pixels = np.full((2, 2, 2), 60, dtype)
     pixels[0, 1] = value
     valid = np.array([[True, False], [True, True]])
