@@ -63,4 +63,4 @@ def segment(job: JobSpec, progress: Progress) -> JobResult:
 
 
 if __name__ == "__main__":
-    sys.exit(worker.main(sys.argv[1:], runs={"segment": segment}))
+    worker.run_and_exit(sys.argv[1:], runs={"segment": segment})

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from ..engine.errors import Cancelled, JobError, SegmenterError
 from ..engine.progress import Level, Progress
@@ -226,9 +226,17 @@ def _watch_cancel(cancel: threading.Event, finished: threading.Event) -> None:
         os._exit(Cancelled.exit_code)
 
 
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
+def run_and_exit(argv: list[str], runs: dict[str, Run] | None = None) -> NoReturn:
+    """Run the job and end the process at once.
+
+    Everything is written and told by then. The interpreter would wait for a native call that
+    a cancelled run left behind, and a library's clean-up could crash.
+    """
+    code = main(argv, runs)
     sys.stdout.flush()
     sys.stderr.flush()
-    # At once: the interpreter would wait for a native call that a cancelled run left behind.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run_and_exit(sys.argv[1:])

@@ -7,11 +7,13 @@ only the function that runs the job is replaced.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -108,10 +110,9 @@ def quits(job: JobSpec, progress: Progress) -> JobResult:
 
 
 def lingers(job: JobSpec, progress: Progress) -> JobResult:
-    """A result, then a clean-up that hangs at exit."""
-    import atexit
-
+    """A result, while a thread and a clean-up would keep the process alive."""
     atexit.register(time.sleep, 60)
+    threading.Thread(target=time.sleep, args=(60,)).start()
     return _result(job)
 
 
@@ -144,4 +145,4 @@ BEHAVIOURS = {
 
 if __name__ == "__main__":
     runs = {"segment": lambda job, progress: BEHAVIOURS[job.model](job, progress)}
-    sys.exit(worker.main(sys.argv[1:], runs=runs))
+    worker.run_and_exit(sys.argv[1:], runs=runs)

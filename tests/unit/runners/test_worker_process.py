@@ -162,9 +162,30 @@ def test_a_traceback_of_a_bug_reaches_the_log(tmp_path):
     assert [level for level, text in recorder.logs if "Traceback" in text] == ["error"]
 
 
-def test_a_worker_that_hangs_after_its_result_has_succeeded(tmp_path):
+def test_what_would_keep_the_worker_alive_after_its_result_does_not(tmp_path):
     started = time.monotonic()
     assert scripted("lingers", tmp_path).run(Recorder()).blocks == 4
+    assert time.monotonic() - started < 2
+
+
+def test_a_worker_that_hangs_after_its_result_has_succeeded(tmp_path):
+    script = tmp_path / "hangs.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys, time
+            sys.path.insert(0, {str(SCRIPTED.parent)!r})
+            from scripted_worker import succeed
+            from unet_segmenter.runners import worker
+            worker.main(sys.argv[1:], runs={{"segment": succeed}})
+            time.sleep(60)
+            """
+        )
+    )
+    job = JobSpec("in.tif", "out.tif", "m")
+    started = time.monotonic()
+    result = WorkerProcess(sys.executable, job, worker=(str(script),)).run(Recorder())
+    assert result.blocks == 4
     assert time.monotonic() - started < 6
 
 
