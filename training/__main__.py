@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_fit(added: argparse.ArgumentParser) -> None:
         added.add_argument("--encoder", type=Path, help="wheel, .pth or .npz; else from scratch")
-        added.add_argument("--epochs", type=int, default=34)
+        added.add_argument("--epochs", type=int, default=28)
         added.add_argument("--steps", type=int, default=100, help="batches an epoch")
         added.add_argument("--batch", type=int, default=8, help="crops a batch")
         added.add_argument("--size", type=int, default=320, help="side of a crop, px")

@@ -32,6 +32,8 @@ class Augmentation:
     turn : float
         Share of crops turned by any angle and flipped both ways, in frames without
         ``upright_value``. The others lean by a few degrees and flip left to right.
+    shadow : float
+        Share of crops with patches in shade, in frames without ``upright_value``.
     upright_value : int
         The class whose place in the picture matters: sky.
     """
@@ -46,9 +48,10 @@ class Augmentation:
     contrast: float = 0.35
     brightness: float = 0.2
     gamma: float = 0.3
-    tint: float = 0.12
+    tint: float = 0.18
     saturation: float = 0.5
-    grey: float = 0.03
+    grey: float = 0.08
+    shadow: float = 0.25
     blur: float = 0.2
     noise: float = 0.2
 
@@ -68,6 +71,8 @@ def augment(
     flips = (rng.random() < 0.5, turned and rng.random() < 0.5)
     centre = _centre(mask, how, zoom, rng)
     image, mask = crop(image, mask, centre, zoom, angle, flips, how.size)
+    if not upright and rng.random() < how.shadow:
+        image = cast_shadow(image, rng)
     return vary_colour(image, how, rng), mask
 
 
@@ -112,6 +117,21 @@ def _mirrored(
         at.append(middle - start)
     image = np.pad(image[tuple(cuts)], (*pads, (0, 0)), mode="symmetric")
     return image, np.pad(mask[tuple(cuts)], pads, mode="symmetric"), (at[0], at[1])
+
+
+def cast_shadow(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the image with random patches in shade, which keep some of the sky's blue.
+
+    Without it, deep shadows of trees on grass were taken for asphalt.
+    """
+    height, width = image.shape[:2]
+    cells = int(rng.integers(3, 14))
+    noise = Image.fromarray(rng.uniform(0, 255, (cells, cells)).astype(np.uint8))
+    field = np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
+    softness = rng.uniform(0.01, 0.08)
+    shade = np.clip((field - rng.uniform(0.45, 0.7)) / softness, 0, 1)[..., None]
+    light = rng.uniform(0.2, 0.65) * np.array([1.0, 1.05, rng.uniform(1.1, 1.5)], np.float32)
+    return np.clip(image * (1 - shade * (1 - light)), 0, 255).astype(np.uint8)
 
 
 def vary_colour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:

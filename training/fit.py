@@ -36,7 +36,7 @@ class FitPlan:
         and kept.
     """
 
-    epochs: int = 34
+    epochs: int = 28
     steps: int = 100
     batch: int = 8
     rate: float = 1.5e-3

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.augment import Augmentation, augment, crop, vary_colour
+from training.augment import Augmentation, augment, cast_shadow, crop, vary_colour
 
 HOW = Augmentation(size=64)
 
@@ -93,3 +93,13 @@ def test_colour_varies_and_the_input_stays():
     varied = [vary_colour(image, HOW, np.random.default_rng(seed)) for seed in range(4)]
     assert np.array_equal(image, kept)
     assert len({picture.tobytes() for picture in varied}) == 4
+
+
+def test_a_shadow_darkens_patches_and_leaves_the_rest_as_it_is():
+    image = np.full((64, 64, 3), 200, np.uint8)
+    for seed in range(8):
+        shaded = cast_shadow(image, np.random.default_rng(seed))
+        assert (shaded <= 200).all()
+        lit = (shaded == 200).all(axis=-1).mean()
+        assert 0.02 < lit < 1.0
+        assert shaded.min() < 200 * 0.8
