@@ -249,8 +249,7 @@ def _tell_result(result: JobResult) -> None:
         print(f"{name}: {path}")
     covered = max(result.pixels - result.nodata_pixels, 1)
     for area in result.areas:
-        hectares = "" if area.area is None else f", {area.area / 10_000:,.4g} ha"
-        print(f"  {area.name}: {area.pixels / covered:.1%}{hectares}")
+        print(f"  {area.name}: {area.pixels / covered:.1%} {area.area_text}".rstrip())
     print(f"{result.seconds:.1f} s with {result.runtime} ({result.precision})")
 
 

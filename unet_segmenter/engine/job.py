@@ -165,6 +165,13 @@ class ClassArea:
     pixels: int
     area: float | None  # square metres; None where the raster has no CRS
 
+    @property
+    def area_text(self) -> str:
+        """The area in square metres or, from one on, in hectares; empty without a CRS."""
+        if self.area is None:
+            return ""
+        return f"{self.area:,.1f} m²" if self.area < 10_000 else f"{self.area / 10_000:,.2f} ha"
+
 
 @dataclass(frozen=True)
 class JobResult:

@@ -96,19 +96,11 @@ def _cover_rows(result: JobResult) -> list[str]:
         rows.append(
             f'<tr><td><span class="swatch" style="background:{area.color}"></span>'
             f'{html.escape(area.name)} ({area.value})</td><td class="number">{area.pixels:,}</td>'
-            f'<td class="number">{_area(area.area)}</td><td class="number">{share:.1%}</td>'
+            f'<td class="number">{area.area_text}</td><td class="number">{share:.1%}</td>'
             f'<td><span class="bar" style="background:{area.color};width:{200 * share:.0f}px">'
             "</span></td></tr>"
         )
     return rows
-
-
-def _area(square_metres: float | None) -> str:
-    if square_metres is None:
-        return "-"
-    if square_metres < 10_000:
-        return f"{square_metres:,.1f} m²"
-    return f"{square_metres / 10_000:,.2f} ha"
 
 
 def _facts(
