@@ -13,7 +13,6 @@ from .errors import JobError, ModelError
 from .model_card import ModelCard, ModelFile
 from .predictor import FloatArray, PredictorOptions, from_runtime_order, to_runtime_order
 
-
 # Each stream holds its own activations: some 350 MB at the default block size.
 _MOST_STREAMS = 4
 
