@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from .runners import environment, in_process
 from .version import plugin_version
 
 DEFAULT_MODEL = "aeroscapes"
+
+_SECONDS_TO_STOP = 1.5
 
 
 class TerminalProgress:
@@ -65,6 +68,10 @@ class TerminalProgress:
         if self._cancelled:
             os._exit(Cancelled.exit_code)
         self._cancelled = True
+        # A native call cannot be interrupted; nothing under an output's name is ever unfinished.
+        last_resort = threading.Timer(_SECONDS_TO_STOP, os._exit, (Cancelled.exit_code,))
+        last_resort.daemon = True
+        last_resort.start()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

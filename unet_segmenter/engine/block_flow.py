@@ -76,12 +76,13 @@ def _first(
 ) -> tuple[Item, Result]:
     item, future = flight[0]
     while not wait([future], _POLL_SECONDS).done:
-        _stop_if(cancelled)
-    _stop_if(cancelled)
+        stop_if(cancelled)
+    stop_if(cancelled)
     flight.popleft()
     return item, future.result()
 
 
-def _stop_if(cancelled: Callable[[], bool]) -> None:
+def stop_if(cancelled: Callable[[], bool]) -> None:
+    """Raise `Cancelled` if the user wants to stop."""
     if cancelled():
         raise Cancelled("The run was cancelled; the same command goes on from its blocks.")

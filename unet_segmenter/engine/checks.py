@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, JobError
+from .geometry import PixelWindow
 from .model_card import ModelCard
 from .raster import RasterSource
 
-_SAMPLE_SIDE = 1024
 _STRAY_SHARE = 0.001
 
 
@@ -47,8 +47,21 @@ def choose_bands(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) 
     return source.data_bands[: len(names)]
 
 
-def check_values(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) -> list[str]:
+def check_values(
+    source: RasterSource, card: ModelCard, bands: tuple[int, ...], region: PixelWindow
+) -> list[str]:
     """Compare a sample of the raster's values with what the model was made for.
+
+    Parameters
+    ----------
+    source : RasterSource
+        The raster.
+    card : ModelCard
+        The model.
+    bands : tuple of int
+        Bands (from 1) that the model will see.
+    region : PixelWindow
+        The part of the raster that is to be segmented.
 
     Returns
     -------
@@ -61,8 +74,7 @@ def check_values(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) 
         If the values are on another scale, or there is no data at all.
     """
     low, high = card.input.value_range
-    pixels, valid = source.overview(bands, _SAMPLE_SIDE, (low, high))
-    sample = pixels[valid].astype(np.float64)
+    sample = source.sample(bands, (low, high), region).astype(np.float64)
     if not sample.size:
         return [f"{source.path} seems to hold nothing but nodata."]
     warnings = []

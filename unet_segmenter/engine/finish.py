@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..version import plugin_version
+from .block_flow import stop_if
 from .block_store import BlockStore
 from .errors import OutputError
 from .geometry import PixelWindow
@@ -81,10 +82,11 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
         If a file cannot be written; the blocks stay for the same command.
     """
     look = legend_of(done.classes)
-    counts = _class_counts(store)
+    counts = _histogram(store, "OUTPUT", 0)
     made: dict[Path, Path] = {}
     for name in store.layers:
         target = Path(done.job.outputs()[name]).absolute()
+        stop_if(progress.cancelled)
         progress.advance(done.blocks, done.blocks, f"Writing {target.name}")
         raster = store.folder / f"{name}{target.suffix}"
         write_raster(_band_image(name, done, store, look, counts), done.grid, raster, threads)
@@ -99,9 +101,10 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
     return result
 
 
-def _class_counts(store: BlockStore) -> NDArray[np.int64]:
+def _histogram(store: BlockStore, name: str, band: int) -> NDArray[np.int64]:
+    """How many pixels of a uint8 band hold each of the 256 values."""
     counts = np.zeros(256, np.int64)
-    for rows in _strips(store, "OUTPUT", 0):
+    for rows in _strips(store, name, band):
         counts += np.bincount(rows.ravel(), minlength=256)
     return counts
 
@@ -144,28 +147,42 @@ def _band_image(
 
 def _statistics(store: BlockStore, name: str, band: int) -> dict[str, str]:
     """Exact statistics of one band as GDAL's metadata items; empty without any data."""
-    count, total, squares = 0, 0.0, 0.0
-    low, high = np.inf, -np.inf
-    for rows in _strips(store, name, band):
-        nodata = np.isnan(rows) if rows.dtype.kind == "f" else rows == NODATA_VALUE
-        values = rows[~nodata].astype(np.float64)
-        if values.size:
-            count += values.size
-            total += float(values.sum())
-            squares += float(np.square(values).sum())
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
-    if not count:
+    if store.layers[name].dtype == "uint8":
+        counts = _histogram(store, name, band)[:NODATA_VALUE]
+        moments = _moments(np.flatnonzero(counts).astype(float), counts[counts > 0])
+        parts = [moments] if moments else []
+    else:
+        rows = (r[~np.isnan(r)].astype(float) for r in _strips(store, name, band))
+        parts = [moments for r in rows if (moments := _moments(r, np.ones(r.size, int)))]
+    if not parts:
         return {}
-    mean = total / count
-    deviation = max(squares / count - mean * mean, 0.0) ** 0.5
+    counted, sums, squares, lows, highs = zip(*parts, strict=True)
+    count = sum(counted)
+    mean = sum(sums) / count
+    deviation = max(sum(squares) / count - mean * mean, 0.0) ** 0.5
     share = 100 * count / (store.shape.height * store.shape.width)
     return {
-        "STATISTICS_MINIMUM": f"{low:.10g}",
-        "STATISTICS_MAXIMUM": f"{high:.10g}",
+        "STATISTICS_MINIMUM": f"{min(lows):.10g}",
+        "STATISTICS_MAXIMUM": f"{max(highs):.10g}",
         "STATISTICS_MEAN": f"{mean:.10g}",
         "STATISTICS_STDDEV": f"{deviation:.10g}",
         "STATISTICS_VALID_PERCENT": f"{share:.4g}",
     }
+
+
+def _moments(
+    values: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[int, float, float, float, float] | None:
+    """Number, sum, sum of squares, minimum and maximum of values that occur so often."""
+    if not values.size:
+        return None
+    return (
+        int(counts.sum()),
+        float(values @ counts),
+        float(np.square(values) @ counts),
+        float(values.min()),
+        float(values.max()),
+    )
 
 
 def _tags(done: FinishedMap) -> dict[str, str]:

@@ -6,6 +6,7 @@ Only a bounded number of blocks is in flight, so memory does not grow with the r
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..version import plugin_version
 from .block_flow import read_compute_in_order
 from .block_store import BlockStore, Layer
 from .checks import check_resolution, check_values, choose_bands
@@ -141,7 +143,6 @@ def _check_outputs(job: JobSpec) -> None:
 def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
     classes = card.select(job.classes)
     bands = choose_bands(source, card, job.bands)
-    warnings = check_resolution(source, card) + check_values(source, card, bands)
     region = PixelWindow.of_shape(source.grid.shape)
     if job.extent is not None:
         within = source.grid.window_of(job.extent)
@@ -161,6 +162,7 @@ def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
                 f"The area of interest {job.aoi} does not touch the part of {source.path} that is "
                 "to be segmented. Look whether both have the right CRS."
             )
+    warnings = check_resolution(source, card) + check_values(source, card, bands, region)
     halo = card.halo if job.halo is None else job.halo
     blocks = BlockGrid.cover(
         source.grid.shape,
@@ -184,12 +186,16 @@ def _layers(plan: _Plan) -> dict[str, Layer]:
 
 def _signature(plan: _Plan) -> dict[str, object]:
     """What decides the pixels of a run: the job, and the state of what it reads."""
-    signature: dict[str, object] = {"job": plan.job.fingerprint(), "blocks": len(plan.blocks)}
+    signature: dict[str, object] = {
+        "version": plugin_version(),
+        "job": plan.job.fingerprint(),
+        "blocks": [len(plan.blocks), *plan.blocks.read_shape],
+        "card": hashlib.sha256(repr(plan.card).encode()).hexdigest(),
+    }
     for name, path in (("input", plan.job.input), ("aoi", plan.job.aoi)):
         if path and Path(path).exists():
             state = Path(path).stat()
             signature[name] = [state.st_size, state.st_mtime_ns]
-    signature["model"] = [file.sha256 for file in plan.card.files]
     return signature
 
 

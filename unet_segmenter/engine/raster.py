@@ -30,6 +30,8 @@ from .raw_image import BandImage, virtual_raster
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the user as errors
 
 _METRES_PER_DEGREE = 111_320.0
+_SAMPLE_SIDE = 128
+_SAMPLES_A_SIDE = 6
 _TILED_CACHE = 64 << 20
 _STRIPED_CACHE = 512 << 20
 
@@ -197,6 +199,23 @@ class RasterSource:
         pixels[target] = np.moveaxis(values, 0, -1)
         valid[target] = self._valid(inside, bands, values, value_range)
         return pixels, valid
+
+    def sample(
+        self, bands: tuple[int, ...], value_range: tuple[float, float], region: PixelWindow
+    ) -> NDArray[np.generic]:
+        """Values of valid pixels, shape (N, C), from small windows spread over a region.
+
+        A shrunk read of a large raster without overviews would decode all of it.
+        """
+        values = []
+        for row in _spread(region.row, region.row_stop):
+            for col in _spread(region.col, region.col_stop):
+                corner = PixelWindow(row, col, _SAMPLE_SIDE, _SAMPLE_SIDE)
+                window = corner.intersect(region)
+                assert window is not None
+                pixels, valid = self.read(window, bands, value_range)
+                values.append(pixels[valid])
+        return np.concatenate(values)
 
     def overview(
         self,
@@ -398,6 +417,13 @@ def _grid_of(dataset: Any) -> RasterGrid:
     transform = tuple(float(v) for v in tuple(dataset.transform)[:6])
     crs = dataset.crs.to_wkt() if dataset.crs else None
     return RasterGrid(Shape2D(dataset.height, dataset.width), transform, crs)  # type: ignore[arg-type]
+
+
+def _spread(start: int, stop: int) -> list[int]:
+    """Starts of at most `_SAMPLES_A_SIDE` windows between `start` and `stop`."""
+    count = min(_SAMPLES_A_SIDE, -(-(stop - start) // _SAMPLE_SIDE))
+    last = max(start, stop - _SAMPLE_SIDE)
+    return [int(v) for v in np.linspace(start, last, count)]
 
 
 def _window(window: PixelWindow) -> Window:
