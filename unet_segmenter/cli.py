@@ -74,6 +74,27 @@ class TerminalProgress:
         last_resort.start()
 
 
+class LineProgress:
+    """Messages as lines on standard error, for a Python that has no progress bar yet."""
+
+    def __init__(self) -> None:
+        self._message: str | None = None
+
+    def advance(self, done: int, total: int, message: str | None = None) -> None:
+        """Print a new stage."""
+        if message and message != self._message:
+            print(f"[{done}/{total}] {message}", file=sys.stderr)
+            self._message = message
+
+    def log(self, level: Level, message: str) -> None:
+        """Print a sentence."""
+        print(message if level == "info" else f"{level}: {message}", file=sys.stderr)
+
+    def cancelled(self) -> bool:
+        """Ctrl-C raises KeyboardInterrupt instead."""
+        return False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -95,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.flush()
             os._exit(error.exit_code)
         return error.exit_code
+    except KeyboardInterrupt:
+        return Cancelled.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: told in full, and not hidden
         traceback.print_exc()
         _tell_error(SegmenterError(f"Unexpected error: {error}"), as_json=options.json)
@@ -164,6 +187,18 @@ def _checkenvironment(options: argparse.Namespace) -> int:
     return 0 if report.ready else 5
 
 
+def _setupenvironment(options: argparse.Namespace) -> int:
+    target = (options.target or environment.default_location()).absolute()
+    report = environment.create_environment(
+        target, LineProgress(), lock=environment.engine_lock(), base=options.base
+    )
+    if options.json:
+        _print_json({"ready": report.ready, "python": str(report.python)})
+    else:
+        print(report.message)
+    return 0
+
+
 def _described(card: ModelCard) -> dict[str, Any]:
     return {
         "name": card.name,
@@ -206,6 +241,12 @@ def _parser() -> argparse.ArgumentParser:
         "checkenvironment", aliases=["check"], parents=[common], help="is all installed?"
     )
     check.set_defaults(run=_checkenvironment)
+    setup = commands.add_parser(
+        "setupenvironment", parents=[common], help="make the engine's Python environment"
+    )
+    setup.add_argument("--target", type=Path, help="its folder (default: in the user's data)")
+    setup.add_argument("--base", type=Path, help="the Python to make it from")
+    setup.set_defaults(run=_setupenvironment)
     return parser
 
 
