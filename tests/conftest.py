@@ -35,7 +35,7 @@ def toy_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder: the class "bright" is sigmoid((mean of the bands - 127) / 64)."""
+    """A model folder: the class "bright" is sigmoid((mean of the bands - 126.9) / 64)."""
     from tests.toy_models import write_brightness_model
 
     return write_brightness_model(tmp_path_factory.mktemp("models") / "bright")

@@ -132,7 +132,10 @@ def write_toy_unet(folder: Path, *, bands: int = 3, classes: int = 3, seed: int 
 
 
 def write_brightness_model(folder: Path, **card_changes: Any) -> Path:
-    """One class, "bright": probability = sigmoid of the scaled mean of the bands; no halo."""
+    """One class, "bright": sigmoid((mean of the bands - 126.9) / 64); no halo.
+
+    No mean of three whole numbers is 126.9, so rounding decides no pixel.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = [numpy_helper.from_array(np.full((1, 3, 1, 1), 1 / 3, np.float32), "w")]
     nodes = [
@@ -144,7 +147,15 @@ def write_brightness_model(folder: Path, **card_changes: Any) -> Path:
         "activation": "sigmoid",
         "classes": [{"value": 1, "name": "bright", "color": "#ffcc00", "channel": 0}],
     }
-    write_card(folder, **{"output": output, "halo": 0, "theoretical_halo": 0, **card_changes})
+    card_input = {
+        "bands": ["red", "green", "blue"],
+        "data_type": ["uint8"],
+        "value_range": [0, 255],
+        "value_scaling": {"type": "z-score", "mean": [126.9] * 3, "stddev": [64.0] * 3},
+        "gsd_range": None,
+    }
+    without_context = {"input": card_input, "halo": 0, "theoretical_halo": 0}
+    write_card(folder, **{"output": output, **without_context, **card_changes})
     return folder
 
 

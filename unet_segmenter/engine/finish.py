@@ -26,7 +26,7 @@ from .legend import ClassLook, attribute_table, colors, legend_of, qml_style
 from .model_card import NODATA_VALUE, ModelCard, ModelClass
 from .progress import Progress
 from .quicklook import draw_quicklook
-from .raster import RasterGrid, RasterSource, write_raster
+from .raster import RasterGrid, RasterSource, driver_of, write_raster
 from .raw_image import BandImage
 from .segment_block import PROBABILITY_STEPS
 from .summary import summary_page
@@ -88,11 +88,13 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
         target = Path(done.job.outputs()[name]).absolute()
         stop_if(progress.cancelled)
         progress.advance(done.blocks, done.blocks, f"Writing {target.name}")
-        raster = store.folder / f"{name}{target.suffix}"
+        whole = store.folder / name  # under its final name: some formats name files in files
+        whole.mkdir(exist_ok=True)
+        raster = whole / target.name
         write_raster(_band_image(name, done, store, look, counts), done.grid, raster, threads)
         if name == "OUTPUT":
-            made |= _sidecars(raster, target, look)
-        made[raster] = target
+            _write_sidecars(raster, look)
+        made |= {path: target.with_name(path.name) for path in _raster_last(whole, raster)}
     result = _result(done, look, counts)
     if done.job.summary:
         made |= _report(result, done, store, look)
@@ -217,16 +219,16 @@ def _model_hash(done: FinishedMap) -> str:
     return file.sha256 if file else ""
 
 
-def _sidecars(raster: Path, target: Path, look: tuple[ClassLook, ...]) -> dict[Path, Path]:
+def _write_sidecars(raster: Path, look: tuple[ClassLook, ...]) -> None:
     """A QGIS style and an attribute table beside the mask."""
-    style = raster.with_suffix(".qml")
-    style.write_text(qml_style(look), encoding="utf-8")
+    raster.with_suffix(".qml").write_text(qml_style(look), encoding="utf-8")
     table = raster.with_name(raster.name + ".aux.xml")
-    table.write_text(attribute_table(look), encoding="utf-8")
-    return {
-        style: target.with_suffix(".qml"),
-        table: target.with_name(target.name + ".aux.xml"),
-    }
+    if driver_of(raster) == "COG":  # other formats keep what they cannot hold in this file
+        table.write_text(attribute_table(look), encoding="utf-8")
+
+
+def _raster_last(folder: Path, raster: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda path: (path == raster, path.name))
 
 
 def _result(done: FinishedMap, look: tuple[ClassLook, ...], counts: NDArray[np.int64]) -> JobResult:

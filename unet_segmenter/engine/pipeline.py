@@ -21,7 +21,7 @@ from ..version import plugin_version
 from .block_flow import read_compute_in_order
 from .block_store import BlockStore, Layer
 from .checks import check_resolution, check_values, choose_bands
-from .errors import InputError, OutputError
+from .errors import InputError, JobError, OutputError
 from .finish import FinishedMap, finish
 from .geometry import PixelWindow
 from .job import JobResult, JobSpec
@@ -89,7 +89,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
             Path(job.output).absolute(),
             plan.region.shape,
             _layers(plan),
-            _signature(plan),
+            _signature(plan, source),
             resume=job.resume,
         )
         try:
@@ -116,7 +116,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
                 )
                 result = finish(finished, store, progress, cores)
         except BaseException:
-            if not job.resume:
+            if not job.resume or not store.finished:
                 store.remove()
             raise
         store.remove()
@@ -164,14 +164,20 @@ def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
             )
     warnings = check_resolution(source, card) + check_values(source, card, bands, region)
     halo = card.halo if job.halo is None else job.halo
-    blocks = BlockGrid.cover(
-        source.grid.shape,
-        job.block_size or DEFAULT_BLOCK_SIZE,
-        halo,
-        card.divisor,
-        region,
-        card.fixed_size,
-    )
+    try:
+        blocks = BlockGrid.cover(
+            source.grid.shape,
+            job.block_size or DEFAULT_BLOCK_SIZE,
+            halo,
+            card.divisor,
+            region,
+            card.fixed_size,
+        )
+    except ValueError as error:
+        raise JobError(
+            f"The model {card.name} takes windows of {card.fixed_size} px only, of which a halo of "
+            f"{halo} px leaves nothing; choose a smaller halo."
+        ) from error
     return _Plan(job, card, classes, bands, source.grid, region, blocks, aoi, tuple(warnings))
 
 
@@ -184,19 +190,17 @@ def _layers(plan: _Plan) -> dict[str, Layer]:
     return layers
 
 
-def _signature(plan: _Plan) -> dict[str, object]:
+def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
     """What decides the pixels of a run: the job, and the state of what it reads."""
-    signature: dict[str, object] = {
+    read = [*source.files, *([Path(plan.job.aoi)] if plan.job.aoi else [])]
+    states = {str(path): path.stat() for path in read if path.exists()}
+    return {
         "version": plugin_version(),
         "job": plan.job.fingerprint(),
         "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "card": hashlib.sha256(repr(plan.card).encode()).hexdigest(),
+        "files": {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()},
     }
-    for name, path in (("input", plan.job.input), ("aoi", plan.job.aoi)):
-        if path and Path(path).exists():
-            state = Path(path).stat()
-            signature[name] = [state.st_size, state.st_mtime_ns]
-    return signature
 
 
 def _compute_blocks(

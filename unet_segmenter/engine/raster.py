@@ -137,8 +137,12 @@ class RasterSource:
             raise InputError(f"{path} holds several rasters; name one of them: {subdatasets}.")
         self.grid = _grid_of(self._dataset)
         self.count: int = self._dataset.count
-        self.dtype: str = self._dataset.dtypes[0]
+        self.dtype = str(np.result_type(*self._dataset.dtypes))
+        if self.dtype.startswith("complex"):
+            raise InputError(f"{path} holds complex numbers; make a raster of real ones first.")
         self.band_names = tuple(self._dataset.descriptions)
+        # All files that the raster consists of: a virtual one names others.
+        self.files = tuple(Path(name) for name in self._dataset.files)
         self._has_alpha = ColorInterp.alpha in self._dataset.colorinterp
         self._resize_cache()
 
@@ -243,10 +247,15 @@ class RasterSource:
         self, window: PixelWindow, bands: tuple[int, ...], shape: tuple[int, int] | None = None
     ) -> NDArray[np.generic]:
         out_shape = None if shape is None else (len(bands), *shape)
+        one_type = len({self._dataset.dtypes[band - 1] for band in bands}) == 1
         try:
-            values: NDArray[np.generic] = self._dataset.read(
-                list(bands), window=_window(window), out_shape=out_shape
-            )
+            values: NDArray[np.generic]
+            if one_type:
+                values = self._dataset.read(
+                    list(bands), window=_window(window), out_shape=out_shape
+                )
+            else:  # a virtual raster may join bands of different types
+                values = np.concatenate([self._read(window, (band,), shape) for band in bands])
         except rasterio.errors.RasterioIOError as error:
             raise InputError(
                 f"{self.path} cannot be read at rows {window.row}-{window.row_stop - 1}, columns "
@@ -340,21 +349,24 @@ def write_raster(image: BandImage, grid: RasterGrid, target: Path, threads: int)
         description.unlink(missing_ok=True)
 
 
+# Formats that hold every output without loss: any number of bands, uint8 and float32, nodata.
+DRIVERS = {".tif": "COG", ".tiff": "COG", ".img": "HFA"}
+
+
 def driver_of(path: Path) -> str:
     """GDAL driver for an output's suffix.
 
     Raises
     ------
     OutputError
-        If no driver here writes it.
+        If the suffix is not in `DRIVERS`.
     """
-    if path.suffix.lower() in (".tif", ".tiff"):
-        return "COG"
     try:
-        return str(rasterio.drivers.driver_from_extension(str(path)))
-    except ValueError as error:
+        return DRIVERS[path.suffix.lower()]
+    except KeyError as error:
         raise OutputError(
-            f"No raster format is known for the suffix {path.suffix!r} of {path.name}; use .tif."
+            f"Nothing can be written to {path.name}: of the suffix {path.suffix!r} no format is "
+            f"known that holds every map without loss; use .tif (or {', '.join(DRIVERS)})."
         ) from error
 
 
