@@ -55,7 +55,7 @@ def end_to_end(raster: Path, output: Path, model: str) -> dict[str, Any]:
         `wall` s with the start of Python, `seconds` of the run itself, `peak` bytes, and the
         runtime and precision used.
     """
-    command = [str(set_up.engine_python()), "-m", "unet_segmenter", "segment", str(raster)]
+    command = [str(set_up.interpreter()), "-m", "unet_segmenter", "segment", str(raster)]
     command += [str(output), "--model", model, "--classes", "vegetation", "--json", "--no-resume"]
     start = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

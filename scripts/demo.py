@@ -168,8 +168,12 @@ def segment(image: Image, raster: Path) -> Path:
     command += [f"SUMMARY={output.with_suffix('.html')}"]
     print(f"\n{image.name}: {image.about}.\n$ {' '.join(command)}", flush=True)
     start = time.monotonic()
+    # Without these two, Qt and QGIS greet with warnings that are of no use here.
+    runtime = set_up.BUILD / "runtime"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    quiet = {"XDG_RUNTIME_DIR": str(runtime), "PYTHONWARNINGS": "ignore::DeprecationWarning"}
     code = subprocess.run(
-        command, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, check=False
+        command, env={**quiet, **os.environ, **variables}, stdin=subprocess.DEVNULL, check=False
     ).returncode
     if code or not output.is_file():
         raise DemoError(f"qgis_process ended with exit code {code} and made no {output}.")

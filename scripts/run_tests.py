@@ -34,7 +34,7 @@ def run_suite(name: str, folders: tuple[str, ...], marks: str) -> tuple[bool, st
     """Run pytest in the environment `name`; return whether it passed, and a line about it."""
     report = set_up.BUILD / f"tests-{name}.xml"
     report.unlink(missing_ok=True)
-    command = [str(set_up.engine_python(name)), "-m", "pytest", "-q", "-m", marks]
+    command = [str(set_up.interpreter(name)), "-m", "pytest", "-q", "-m", marks]
     command += [f"--junitxml={report}", "-o", f"cache_dir=.build/pytest-{name}", *folders]
     start = time.monotonic()
     with subprocess.Popen(

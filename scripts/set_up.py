@@ -70,7 +70,7 @@ def system() -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def engine_python(name: str = "engine") -> Path:
+def interpreter(name: str = "engine") -> Path:
     """Interpreter of one of our environments."""
     return environment.environment_python(BUILD / name)
 
@@ -131,7 +131,7 @@ def variables() -> dict[str, str]:
         "QGIS_PLUGINPATH": str(PLUGINS),
         "QGIS_CUSTOM_CONFIG_PATH": str(PROFILE),
         "QT_QPA_PLATFORM": "offscreen",
-        environment.PYTHON_VARIABLE: str(engine_python()),
+        environment.PYTHON_VARIABLE: str(interpreter()),
     }
 
 
