@@ -123,7 +123,7 @@ def _train(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from .datasets.aeroscapes import AeroScapes
     from .errors import WeightsError
-    from .export import export, load_trained
+    from .export import export, load_trained, ready_to_ship
     from .fit import read_history
 
     weights = options.folder / "best.weights.h5"
@@ -140,8 +140,10 @@ def _export(options: argparse.Namespace) -> None:
         "best_epoch": max(history, key=lambda row: row["mean_iou"])["epoch"],
         **json.loads((options.folder / "plan.json").read_text()),
     }
+    calibration = [dataset.image(stem) for stem in _few(dataset.stems("trn"), 10)]
+    model = ready_to_ship(load_trained(weights), calibration)
     frames = _few(dataset.stems("val"), options.few)
-    print(export(load_trained(weights), options.output, frames, dataset.sample, training))
+    print(export(model, options.output, frames, dataset.sample, training))
 
 
 def _remake(options: argparse.Namespace) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write a functional Keras model as ONNX, NCHW, batch normalisation folded, weights halved.
+"""Write a functional Keras model as ONNX: NCHW, any size, kernels stored as float16.
 
 A converter would leave transposes and shape arithmetic in the graph; the few kinds of layer that
 our networks have translate one to one. Sizes must be multiples of the model's divisor.
@@ -34,7 +34,7 @@ def write_onnx(
     ----------
     half : bool
         Store convolution kernels as float16 with a cast behind each: half the file, and every
-        runtime still computes in float32.
+        runtime still computes in float32. Exact for kernels that `fold.round_kernels` made.
     metadata : dict of str
         Key and value pairs for the file's own metadata.
     """
@@ -67,27 +67,18 @@ def write_onnx(
 
 
 class _Writer:
-    """Nodes and constants so far; convolutions that a batch normalisation may still fold into."""
+    """The nodes and constants so far."""
 
     def __init__(self, half: bool) -> None:
         self.half = half
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
-        self.open_convolutions: dict[str, Callable[[np.ndarray, np.ndarray], str]] = {}
 
     def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         from onnx import helper
 
-        # A convolution that someone reads before its normalisation came is written as it is.
-        inputs = [self.close(name) for name in inputs]
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
-
-    def close(self, name: str) -> str:
-        write = self.open_convolutions.pop(name, None)
-        if write is not None:
-            write(np.float32(1.0), np.float32(0.0))
-        return name
 
     def constant(self, name: str, array: np.ndarray) -> str:
         from onnx import numpy_helper
@@ -120,39 +111,31 @@ def _convolution(writer: _Writer, layer: Any, inputs: list[str]) -> str:
     if not padded or set(layer.dilation_rate) != {1}:
         raise ValueError(f"layer {layer.name}: only undilated 'same' convolutions can be written")
     pads = [same_padding(k, s) for k, s in zip(layer.kernel_size, layer.strides, strict=True)]
-    source = writer.close(inputs[0])
-
-    def write(scale: np.ndarray, shift: np.ndarray) -> str:
-        factor = np.broadcast_to(scale, (out,))[:, None, None, None]
-        return writer.add(
-            "Conv",
-            [
-                source,
-                writer.kernel(f"{layer.name}_kernel", kernel * factor),
-                writer.constant(f"{layer.name}_bias", (bias * scale + shift).astype(np.float32)),
-            ],
-            layer.name,
-            strides=list(layer.strides),
-            kernel_shape=list(layer.kernel_size),
-            pads=[pads[0][0], pads[1][0], pads[0][1], pads[1][1]],
-            group=out if depthwise else 1,
-        )
-
-    writer.open_convolutions[layer.name] = write
-    return layer.name
+    return writer.add(
+        "Conv",
+        [
+            inputs[0],
+            writer.kernel(f"{layer.name}_kernel", kernel),
+            writer.constant(f"{layer.name}_bias", bias.astype(np.float32)),
+        ],
+        layer.name,
+        strides=list(layer.strides),
+        kernel_shape=list(layer.kernel_size),
+        pads=[pads[0][0], pads[1][0], pads[0][1], pads[1][1]],
+        group=out if depthwise else 1,
+    )
 
 
 def _normalisation(writer: _Writer, layer: Any, inputs: list[str]) -> str:
-    gamma, beta, mean, variance = (np.asarray(weight) for weight in layer.weights)
+    gamma, beta, mean, variance = layer.get_weights()
     scale = gamma / np.sqrt(variance + layer.epsilon)
-    shift = beta - mean * scale
-    if inputs[0] in writer.open_convolutions:
-        return writer.open_convolutions.pop(inputs[0])(scale, shift)
-    shape = (1, -1, 1, 1)
-    scale = writer.constant(f"{layer.name}_scale", scale.reshape(shape).astype(np.float32))
-    shift = writer.constant(f"{layer.name}_shift", shift.reshape(shape).astype(np.float32))
-    product = writer.add("Mul", [inputs[0], scale], f"{layer.name}_product")
-    return writer.add("Add", [product, shift], layer.name)
+    factors = {"scale": scale, "shift": beta - mean * scale}
+    names = [
+        writer.constant(f"{layer.name}_{key}", value.reshape(1, -1, 1, 1).astype(np.float32))
+        for key, value in factors.items()
+    ]
+    product = writer.add("Mul", [inputs[0], names[0]], f"{layer.name}_product")
+    return writer.add("Add", [product, names[1]], layer.name)
 
 
 def _relu(writer: _Writer, layer: Any, inputs: list[str]) -> str:

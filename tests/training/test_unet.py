@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow")
 
+from training.fold import exact_in_half, fold, round_kernels
 from training.graph import theoretical_halo
 from training.onnx_writer import write_onnx
 from training.unet import DIVISOR
@@ -87,7 +88,7 @@ def test_half_precision_halves_the_file_and_leaves_no_normalisation_in_it(random
 
     paths = [tmp_path / "half.onnx", tmp_path / "full.onnx"]
     for path, half in zip(paths, (True, False), strict=True):
-        write_onnx(random_model, path, half=half)
+        write_onnx(fold(random_model), path, half=half)
     small, large = (path.stat().st_size for path in paths)
     assert small < 0.55 * large
     kinds = {node.op_type for node in onnx.load(str(paths[0])).graph.node}
@@ -118,3 +119,57 @@ def test_a_layer_that_sees_the_whole_image_is_refused():
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D(keepdims=True)(image))
     with pytest.raises(ValueError, match="the whole image"):
         theoretical_halo(model, 16)
+
+
+def test_folding_changes_nothing_but_the_number_of_layers(random_model):
+    folded = fold(random_model)
+    images = _images(6, 2, 64, 96)
+    kinds = {type(layer).__name__ for layer in folded.layers}
+    assert "BatchNormalization" not in kinds
+    assert len(folded.layers) < len(random_model.layers)
+    expected = random_model.predict_on_batch(images)
+    assert np.abs(folded.predict_on_batch(images) - expected).max() < 1e-4
+    assert theoretical_halo(folded, DIVISOR) == theoretical_halo(random_model, DIVISOR)
+
+
+def test_a_normalisation_before_its_convolution_stays_and_is_written(tmp_path):
+    import keras
+    from keras import layers
+
+    image = keras.Input((None, None, 3), name="image")
+    x = layers.Conv2D(4, 3, padding="same")(layers.BatchNormalization()(image))
+    model = keras.Model(image, layers.Activation("sigmoid")(layers.Conv2D(2, 1)(x)))
+    norm = model.layers[1]
+    norm.set_weights([np.full(3, value, np.float32) for value in (2.0, 0.5, 0.3, 4.0)])
+    folded = fold(model)
+    images = _images(7, 1, 32, 32)
+    assert np.array_equal(folded.predict_on_batch(images), model.predict_on_batch(images))
+    write_onnx(folded, tmp_path / "model.onnx", half=False)
+    found = _run_onnx(tmp_path / "model.onnx", images)
+    assert np.abs(found - model.predict_on_batch(images)).max() < 1e-5
+
+
+def test_rounded_kernels_are_exact_in_both_halves_and_each_channel_keeps_its_mean(random_model):
+    import keras
+    import ml_dtypes
+
+    model = fold(random_model)
+    images = _images(8, 4, 64, 64)
+    name = "encoder_block5_project_conv"
+    probe = keras.Model(model.input, model.get_layer(name).output)
+    before = np.asarray(probe.predict_on_batch(images)).mean(axis=(0, 1, 2))
+    round_kernels(model, images)
+    after = np.asarray(probe.predict_on_batch(images)).mean(axis=(0, 1, 2))
+    assert np.abs(after - before).max() < 1e-3 * np.abs(before).max()
+    for layer in model.layers:
+        for array in layer.get_weights()[:1]:
+            assert np.array_equal(array.astype(np.float16).astype(np.float32), array)
+            assert np.array_equal(array.astype(ml_dtypes.bfloat16).astype(np.float32), array)
+
+
+def test_rounding_takes_the_nearest_of_both_neighbours():
+    step = 2.0**-7
+    values = np.array([1 + 0.4 * step, 1 + 0.6 * step, -1 - 0.6 * step, 3.0, 1e-6], np.float32)
+    rounded = exact_in_half(values)
+    assert rounded[:4].tolist() == [1.0, 1 + step, -1 - step, 3.0]
+    assert abs(rounded[4] - 1e-6) < 2.0**-24
