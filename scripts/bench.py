@@ -148,7 +148,9 @@ MEASUREMENTS = {"bare": bare_runtime, "loop": loop_people_write}
 def in_child(name: str, *arguments: str) -> dict[str, Any]:
     """Measure in a process of its own, so that no library sees another's threads."""
     command = [sys.executable, __file__, "--measure", name, *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"bench: {name} failed:\n{done.stderr}")
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
