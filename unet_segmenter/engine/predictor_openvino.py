@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -54,6 +55,8 @@ def open_predictor(
     card: ModelCard, file: ModelFile, path: Path, options: PredictorOptions
 ) -> OpenVinoPredictor:
     """Compile a model for the processor; see `predictor.open_predictor`."""
+    # OpenVINO reports its import to its maker through this package, where it is installed.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino as ov
 
     core = ov.Core()

@@ -43,6 +43,7 @@ REMEDY = (
 _PROBE = """
 import importlib, importlib.metadata, json, sys
 names, modules = json.loads(sys.argv[1])
+sys.modules["openvino_telemetry"] = None  # OpenVINO reports its import through it
 def tell(**message):
     print("probe:" + json.dumps(message), flush=True)
 tell(python=sys.version.split()[0])

@@ -284,9 +284,10 @@ def _make_venv(
 
 
 def _install(python: Path, lock: Path, environ: Mapping[str, str], progress: Progress) -> None:
-    """Install the lock's packages, wheels only, each against its hash."""
+    """Install the lock's packages and no others, wheels only, each against its hash."""
     command = [str(python), "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
     command += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
+    command += ["--no-deps"]  # the lock is whole, and leaves out what reports to its maker
     code, lines = _run(
         [*command, "-r", str(lock)], environ, progress, steps=len(read_lock(lock)) + 1
     )

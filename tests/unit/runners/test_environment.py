@@ -284,6 +284,15 @@ def test_a_whole_environment_is_ready_whatever_the_parent_inherited(
     assert [p.found for p in report.packages] == ["1.0", "2.0"]
 
 
+def test_checking_the_engine_reports_nothing_to_anybody(tmp_path: Path) -> None:
+    """OpenVINO's telemetry leaves its traces in the home folder before it sends."""
+    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    assert "openvino-telemetry" not in {package.name for package in read_lock(engine_lock())}
+    report = verify_environment(sys.executable, environ=environ)
+    assert report.state is State.READY, report.message
+    assert not (tmp_path / "intel").exists()
+
+
 # --- find ----------------------------------------------------------------------------------
 
 
