@@ -19,6 +19,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..engine.errors import SegmenterError
 from ..engine.model_library import resources_folder
 from .compat import ADVANCED
+from .feedback import interrupt_cancels
 
 HELP_PAGE = "processing.md"
 
@@ -92,8 +93,9 @@ class BaseAlgorithm(QgsProcessingAlgorithm):
         context: QgsProcessingContext,
         feedback: QgsProcessingFeedback | None,
     ) -> dict[str, Any]:
-        with processing_errors():
-            return self.work(parameters, context, feedback or QgsProcessingFeedback())
+        feedback = feedback or QgsProcessingFeedback()
+        with processing_errors(), interrupt_cancels(feedback):
+            return self.work(parameters, context, feedback)
 
     def work(
         self,

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Iterator
+
 from qgis.core import QgsProcessingFeedback
 
 from ..engine.progress import Level
@@ -35,3 +39,21 @@ class FeedbackProgress:
     def cancelled(self) -> bool:
         """Whether the user pressed Cancel."""
         return bool(self._feedback.isCanceled())
+
+
+@contextlib.contextmanager
+def interrupt_cancels(feedback: QgsProcessingFeedback) -> Iterator[None]:
+    """Let Ctrl-C cancel the run, which `qgis_process` by itself does not notice.
+
+    Python takes signals in its main thread alone. QGIS's window runs algorithms in others, and
+    has a button for it.
+    """
+    try:
+        before = signal.signal(signal.SIGINT, lambda *_: feedback.cancel())
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
