@@ -325,6 +325,7 @@ def test_a_mask_is_loaded_in_the_colours_of_its_classes(raster, context, feedbac
         (0, "not road", "#d9d9d9"),
         (5, "road", "#102030"),
     ]
+    assert [c.color.alpha() for c in classes] == [0, 255]
 
 
 @pytest.mark.parametrize("color", ["#228b22", None])

@@ -50,10 +50,11 @@ def colors(looks: tuple[ClassLook, ...]) -> dict[int, tuple[int, int, int, int]]
 
 
 def qml_style(looks: tuple[ClassLook, ...]) -> str:
-    """A QGIS layer style that paints each class in its colour."""
+    """A QGIS layer style: each class in its colour, and 0, no class, transparent."""
     entries = "\n".join(
         f'        <paletteEntry value="{look.value}" color="{look.color}" '
-        f'label="{html.escape(look.name)}" alpha="255"/>'
+        f'label="{html.escape(look.name)}" '
+        f'alpha="{0 if look.value == UNKNOWN_VALUE else 255}"/>'
         for look in looks
     )
     return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>

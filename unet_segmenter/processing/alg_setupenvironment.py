@@ -53,12 +53,10 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
             ),
             "Where to make the environment, about 700 MB. Another folder than the usual one is "
             "written into the options, so that 'Segment an image' finds it.",
-            advanced=True,
         )
         self.add(
             any_file(BASE_PYTHON, "Python to make it with (empty: found)"),
             "A Python 3.11 or newer with venv. Empty looks for one on this computer.",
-            advanced=True,
         )
         self.addOutput(QgsProcessingOutputString("PYTHON", "Path of the engine's Python"))
         self.addOutput(QgsProcessingOutputString("PYTHON_VERSION", "Version of that Python"))

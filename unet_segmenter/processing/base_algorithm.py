@@ -21,8 +21,6 @@ from ..engine.model_library import resources_folder
 from .compat import ADVANCED
 from .feedback import interrupt_cancels
 
-HELP_PAGE = "processing.md"
-
 
 def icon(name: str) -> QIcon:
     """The icon of an algorithm, or the provider's."""
@@ -63,7 +61,8 @@ class BaseAlgorithm(QgsProcessingAlgorithm):
         return self.SUMMARY_LINE
 
     def shortHelpString(self) -> str:
-        return f"<p>{self.SUMMARY_LINE}</p>{self.HELP}"
+        # QGIS shows a line break in the text as one more paragraph.
+        return f"<p>{self.SUMMARY_LINE}</p>{' '.join(self.HELP.split())}"
 
     def tags(self) -> list[str]:
         return list(self.TAGS)

@@ -19,6 +19,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 
 from ..engine.job import ClassArea
+from ..engine.model_card import UNKNOWN_VALUE
 from .compat import INTERPOLATED
 
 # QGIS holds no reference to a post-processor, and an algorithm inside a model is gone before
@@ -41,7 +42,7 @@ def style_on_load(
 
 
 class MaskStyle(QgsProcessingLayerPostProcessorInterface):
-    """Gives a mask one colour and one name a class."""
+    """Gives a mask one colour and one name a class; through 0, no class, one sees the image."""
 
     def __init__(self, classes: Sequence[ClassArea]) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class MaskStyle(QgsProcessingLayerPostProcessorInterface):
         if not isinstance(layer, QgsRasterLayer):
             return
         entries = [
-            QgsPalettedRasterRenderer.Class(c.value, _color(c.color), c.name) for c in self._classes
+            QgsPalettedRasterRenderer.Class(c.value, _color(c), c.name) for c in self._classes
         ]
         layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, entries))
         layer.triggerRepaint()
@@ -106,9 +107,8 @@ class ShareStyle(QgsProcessingLayerPostProcessorInterface):
         return [(0.0, nothing), (1.0, full)]
 
 
-def _color(text: str) -> QColor:
-    """A colour from "#rrggbb" or, where the last two digits are the opacity, "#rrggbbaa"."""
-    color = QColor(text[:7])
-    if len(text) == 9:
-        color.setAlpha(int(text[7:], 16))
+def _color(area: ClassArea) -> QColor:
+    color = QColor(area.color)
+    if area.value == UNKNOWN_VALUE:
+        color.setAlpha(0)
     return color
