@@ -61,7 +61,7 @@ def test_a_second_set_up_starts_nothing(repository: Path) -> None:
     make(repository, "-s", "setup")
     start = time.monotonic()
     assert make(repository, "-s", "setup") == ""
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
 
 
 def test_env_prints_export_lines_alone_and_works_from_any_directory(
