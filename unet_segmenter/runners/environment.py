@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.errors import RuntimeMissingError
+from .base_interpreter import find_base_interpreter
 from .child_environment import scrubbed_environment
 from .environment_check import (
     ENGINE_MODULES,
@@ -31,7 +32,7 @@ from .environment_check import (
     lock_hash,
     verify_environment,
 )
-from .environment_setup import create_environment, find_base_interpreter
+from .environment_setup import create_environment
 
 __all__ = [
     "ENGINE_MODULES",

@@ -20,7 +20,12 @@ from hypothesis import strategies as st
 
 from unet_segmenter.engine.errors import Cancelled, OutputError, RuntimeMissingError
 from unet_segmenter.engine.progress import SilentProgress
-from unet_segmenter.runners import environment, environment_check, environment_setup
+from unet_segmenter.runners import (
+    base_interpreter,
+    environment,
+    environment_check,
+    environment_setup,
+)
 from unet_segmenter.runners.environment import (
     ENGINE_MODULES,
     State,
@@ -453,11 +458,24 @@ def test_a_package_source_without_a_build_is_never_run(tmp_path: Path, wheels: P
         create_environment(tmp_path / "engine", lock=lock, modules={}, environ=site(wheels))
 
 
-class CancelAtOnce(SilentProgress):
-    """The user who changes her mind."""
-
-    def cancelled(self) -> bool:
-        return True
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("OSError: [Errno 28] No space left on device", "disk is full"),
+        (
+            "WARNING: Retrying (Retry(total=4)) after connection broken by 'SSLError("
+            "SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify",
+            "PIP_CERT",
+        ),
+        ("NewConnectionError: [Errno -3] Temporary failure in name resolution", "HTTPS_PROXY"),
+        ("OSError: [Errno 30] Read-only file system: '/e/lib'", "read-only"),
+    ],
+)
+def test_what_pip_prints_becomes_a_sentence_with_a_remedy(line: str, remedy: str) -> None:
+    last = "ERROR: No matching distribution found for alpha==1.0"
+    sentence = environment_setup._pip_failure(["Looking in links: x", line, last])
+    assert remedy in sentence
+    assert sentence.startswith("The packages could not be installed: ")
 
 
 def test_cancel_ends_the_child_and_leaves_nothing_that_counts(tmp_path: Path, lock: Path) -> None:
@@ -542,7 +560,7 @@ def test_windows_takes_the_python_of_qgis_and_never_qgis_itself(tmp_path: Path) 
     qgis = fake_python(root / "bin" / "qgis-ltr-bin.exe", "a second QGIS window")
     shop = tmp_path / "WindowsApps"
     fake_python(shop / "python3", "[[3, 13], true]")
-    candidates = environment_setup.base_candidates(
+    candidates = base_interpreter.base_candidates(
         platform="win32",
         prefix=str(python.parent),
         executable=str(qgis),
@@ -562,4 +580,4 @@ def test_the_base_interpreter_here_is_a_real_one(monkeypatch: pytest.MonkeyPatch
         capture_output=True,
         check=True,
     ).stdout
-    assert tuple(json.loads(answer)) >= environment_setup.MINIMUM_PYTHON
+    assert tuple(json.loads(answer)) >= base_interpreter.MINIMUM_PYTHON
