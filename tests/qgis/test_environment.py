@@ -69,6 +69,9 @@ def test_the_engine_s_environment_is_ready(run, tmp_path):
     results = run("checkenvironment", OUTPUT=str(tmp_path / "report.html"))
     assert results["MESSAGE"].startswith(python)
     assert results["READY"] is True
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'class="good"' in text
+    assert 'class="bad"' not in text
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from ..engine.model_card import ModelCard, ModelClass, ModelFile
-from ..runners.environment import EnvironmentReport, State
+from ..runners.environment import EnvironmentReport, PackageReport, State
 
 _STYLE = """
 body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -63,19 +63,19 @@ def model_page(card: ModelCard, problems: Mapping[str, str]) -> str:
 
 def environment_page(report: EnvironmentReport, origin: str, version: str) -> str:
     """The state of the engine's environment as a page."""
-    rows = []
-    for package in report.packages:
-        fits = package.error is None and (
-            package.found in package.expected if package.found else False
-        )
-        told = package.error or (package.found or "not installed")
-        rows.append(
-            [escape(package.name), escape(", ".join(package.expected)), _verdict(fits, told)]
-        )
+    ready = report.state is State.READY
+    rows = [
+        [
+            escape(package.name),
+            escape(", ".join(package.expected)),
+            _package_verdict(package, needed=not ready),
+        ]
+        for package in report.packages
+    ]
     return _page(
         "Environment of the U-Net Segmenter",
         [
-            f"<p>{_verdict(report.state is State.READY, report.message)}</p>",
+            f"<p>{_verdict(ready, report.message)}</p>",
             _facts(
                 {
                     "State": report.state.value,
@@ -89,6 +89,14 @@ def environment_page(report: EnvironmentReport, origin: str, version: str) -> st
             _table(["Package", "Expected", "Found"], rows) if rows else "",
         ],
     )
+
+
+def _package_verdict(package: PackageReport, *, needed: bool) -> str:
+    if package.error:
+        return _verdict(False, package.error)
+    if package.found is None:
+        return _verdict(not needed, "not installed" if needed else "not needed on this system")
+    return _verdict(package.found in package.expected, package.found)
 
 
 def _model_facts(card: ModelCard) -> dict[str, str]:
@@ -126,14 +134,13 @@ def _class_row(card: ModelCard, model_class: ModelClass) -> list[str]:
 
 
 def _score(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, (int, float)) else ""
+    return f"{value:.3f}" if isinstance(value, (int, float)) else "\N{EN DASH}"
 
 
 def _metrics_note(metrics: Any) -> str:
     if not isinstance(metrics, dict):
         return "<p class='faint'>The card gives no metrics.</p>"
-    mean = _score(metrics.get("mean_iou"))
-    mean = f"Mean IoU {mean}. " if mean else ""
+    mean = f"Mean IoU {_score(metrics['mean_iou'])}. " if metrics.get("mean_iou") else ""
     return f"<p>{mean}Measured on: {escape(str(metrics.get('split', 'not told')))}.</p>"
 
 
