@@ -8,6 +8,7 @@ operating system, so a killed process leaves nothing half true, and the same com
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -77,7 +78,7 @@ class BlockStore:
         self.shape = shape
         self.layers = dict(layers)
         self._files: dict[str, IO[bytes]] = {}
-        with _told(self.folder):
+        with os_errors_told(self.folder):
             existed = self.folder.exists()
             self.folder.mkdir(parents=False, exist_ok=True)
             self._lock = _locked(self.folder / _LOCK)
@@ -122,7 +123,7 @@ class BlockStore:
         arrays : dict
             For each layer an array of shape (bands, H, W).
         """
-        with _told(self.folder):
+        with os_errors_told(self.folder):
             for name, array in arrays.items():
                 self._write_window(name, window, np.ascontiguousarray(array))
             self._journal.write(_ENTRY.pack(index))
@@ -148,7 +149,9 @@ class BlockStore:
     def close(self) -> None:
         """Close the files; what they hold stays for a later run."""
         for file in (*self._files.values(), self._journal, self._lock):
-            file.close()
+            # On a full disk a file cannot even be flushed; what is lost is in no journal.
+            with contextlib.suppress(OSError):
+                file.close()
 
     def remove(self) -> None:
         """Close the files and delete the folder."""
@@ -202,7 +205,7 @@ class BlockStore:
             )
 
 
-class _told:  # noqa: N801 - reads as a clause after "with"
+class os_errors_told:  # noqa: N801 - reads as a clause after "with"
     """Turns the operating system's errors into sentences about the output folder."""
 
     def __init__(self, folder: Path) -> None:

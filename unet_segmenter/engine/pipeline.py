@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..version import plugin_version
 from .block_flow import read_compute_in_order
-from .block_store import BlockStore, Layer
+from .block_store import BlockStore, Layer, os_errors_told
 from .checks import check_resolution, check_values, choose_bands
 from .errors import InputError, JobError, OutputError
 from .finish import FinishedMap, finish
@@ -99,7 +99,8 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
                     progress.log(
                         "info", f"Taking up {resumed} finished blocks of an interrupted run."
                     )
-                predictor = _compute_blocks(plan, source, store, progress, cores)
+                with gdal_settings(cores, source.cache_for(plan.blocks.read_shape.height)):
+                    predictor = _compute_blocks(plan, source, store, progress, cores)
                 finished = FinishedMap(
                     job=job,
                     card=card,
@@ -114,7 +115,8 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
                     warnings=plan.warnings,
                     started=started,
                 )
-                result = finish(finished, store, progress, cores)
+                with os_errors_told(store.folder):
+                    result = finish(finished, store, progress, cores)
         except BaseException:
             if not job.resume or not store.finished:
                 store.remove()

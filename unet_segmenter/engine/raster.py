@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the u
 _METRES_PER_DEGREE = 111_320.0
 _SAMPLE_SIDE = 128
 _SAMPLES_A_SIDE = 6
-_TILED_CACHE = 64 << 20
+_CACHE = 48 << 20
 _STRIPED_CACHE = 512 << 20
 
 
@@ -144,7 +143,6 @@ class RasterSource:
         # All files that the raster consists of: a virtual one names others.
         self.files = tuple(Path(name) for name in self._dataset.files)
         self._has_alpha = ColorInterp.alpha in self._dataset.colorinterp
-        self._resize_cache()
 
     def __enter__(self) -> RasterSource:
         """Enter a context that closes the raster."""
@@ -300,8 +298,8 @@ class RasterSource:
         empty: NDArray[np.bool_] = np.equal(values, nodata)
         return empty
 
-    def _resize_cache(self) -> None:
-        """Bound GDAL's cache, which else takes a share of the machine's memory.
+    def cache_for(self, rows: int) -> int:
+        """Bytes of cache for reading blocks of that many rows, one after the other.
 
         A raster of strips as wide as itself is decoded once for every block of a row unless a
         row of blocks stays in the cache.
@@ -309,9 +307,8 @@ class RasterSource:
         height, width = self._dataset.block_shapes[0]
         striped = width >= self.grid.shape.width and height < self.grid.shape.height
         pixel = self.count * np.dtype(self.dtype).itemsize
-        row_of_blocks = 1536 * width * pixel if striped else 0
-        size = min(max(_TILED_CACHE, row_of_blocks), _STRIPED_CACHE)
-        os.environ["GDAL_CACHEMAX"] = str(size)  # GDAL reads it once, at the first pixel
+        row_of_blocks = (rows + height) * width * pixel if striped else 0
+        return min(max(_CACHE, row_of_blocks), _STRIPED_CACHE)
 
 
 def write_raster(image: BandImage, grid: RasterGrid, target: Path, threads: int) -> None:
@@ -419,9 +416,13 @@ class AreaOfInterest:
 
 
 @contextmanager
-def gdal_settings(threads: int) -> Iterator[None]:
-    """GDAL's settings for a run; on by the thread that reads and writes."""
-    with rasterio.Env(GDAL_NUM_THREADS=threads, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+def gdal_settings(threads: int, cache: int = _CACHE) -> Iterator[None]:
+    """GDAL's settings for a run; its cache else takes a share of the machine's memory."""
+    with rasterio.Env(
+        GDAL_NUM_THREADS=threads,
+        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
+        GDAL_CACHEMAX=cache,
+    ):
         yield
 
 
