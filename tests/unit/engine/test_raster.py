@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Grids of pixels, and reading windows of rasters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.toy_rasters import TRANSFORM, UTM, texture, write_raster
+from unet_segmenter.engine.errors import InputError, OutputError
+from unet_segmenter.engine.geometry import PixelWindow, Shape2D
+from unet_segmenter.engine.raster import RasterGrid, RasterSource, driver_of
+
+BYTE = (0.0, 255.0)
+SHAPE = Shape2D(60, 80)
+GRIDS = {
+    "north-up": TRANSFORM,
+    "south-up": rasterio.Affine(0.3, 0, 100, 0, 0.3, 200),
+    "mirrored": rasterio.Affine(-0.3, 0, 100, 0, -0.3, 200),
+}
+
+
+def grid(name: str = "north-up", crs: str | None = None) -> RasterGrid:
+    return RasterGrid(SHAPE, tuple(GRIDS[name])[:6], crs)
+
+
+@given(
+    st.sampled_from(sorted(GRIDS)),
+    st.integers(0, 59),
+    st.integers(0, 79),
+    st.integers(1, 60),
+    st.integers(1, 80),
+)
+def test_the_bounds_of_a_window_lead_back_to_it(
+    name: str, row: int, col: int, height: int, width: int
+) -> None:
+    window = PixelWindow(row, col, min(height, 60 - row), min(width, 80 - col))
+    assert grid(name).window_of(grid(name).crop(window).bounds()) == window
+
+
+@given(st.sampled_from(sorted(GRIDS)), st.floats(1, 59), st.floats(1, 79))
+def test_a_point_like_rectangle_gives_the_pixel_around_it(
+    name: str, row: float, col: float
+) -> None:
+    x, y = GRIDS[name] @ (col, row)
+    window = grid(name).window_of((x - 1e-9, y - 1e-9, x + 1e-9, y + 1e-9))
+    assert window is not None
+    assert window.row - 1e-5 <= row <= window.row_stop + 1e-5
+    assert window.col - 1e-5 <= col <= window.col_stop + 1e-5
+    assert window.pixels <= 4
+
+
+def test_a_rectangle_elsewhere_touches_nothing() -> None:
+    assert grid().window_of((0, 0, 1, 1)) is None
+
+
+def test_a_rectangle_larger_than_the_raster_is_cut_to_it() -> None:
+    assert grid().window_of((0, 0, 1e7, 1e7)) == PixelWindow.of_shape(SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "metres"),
+    [
+        (UTM, rasterio.Affine(0.5, 0, 0, 0, -0.25, 0), (0.5, 0.25)),
+        ("EPSG:2263", rasterio.Affine(1, 0, 0, 0, -1, 0), (0.3048006, 0.3048006)),
+        ("EPSG:4326", rasterio.Affine(1e-5, 0, 10, 0, -1e-5, 60), (0.556, 1.113)),
+    ],
+)
+def test_pixel_sizes_are_told_in_metres(
+    crs: str, transform: rasterio.Affine, metres: tuple[float, float]
+) -> None:
+    wkt = rasterio.CRS.from_user_input(crs).to_wkt()
+    found = RasterGrid(Shape2D(2, 2), tuple(transform)[:6], wkt)
+    assert found.pixel_size() == pytest.approx(metres, rel=2e-3)
+    assert found.pixel_area() == pytest.approx(metres[0] * metres[1], rel=4e-3)
+
+
+def test_without_a_crs_no_size_is_told() -> None:
+    assert (grid().pixel_size(), grid().pixel_area()) == (None, None)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_raster(tmp_path / "in.tif", texture(*SHAPE))
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        PixelWindow(0, 0, 60, 80),
+        PixelWindow(7, 9, 20, 30),
+        PixelWindow(50, 70, 32, 32),
+        PixelWindow(-8, -4, 16, 16),
+        PixelWindow(100, 100, 4, 4),
+    ],
+)
+def test_a_window_past_the_edge_is_read_with_zeros_that_are_no_data(
+    source: Path, window: PixelWindow
+) -> None:
+    with RasterSource(str(source)) as raster:
+        pixels, valid = raster.read(window, (3, 1), BYTE)
+    assert pixels.shape == (*window.shape, 2)
+    image = texture(*SHAPE)
+    inside = window.intersect(PixelWindow.of_shape(SHAPE))
+    expected = np.zeros((*window.shape, 2), np.uint8)
+    expected_valid = np.zeros(window.shape, bool)
+    if inside:
+        target = inside.relative_to(window).slices
+        expected[target] = image[inside.slices][..., [2, 0]]
+        expected_valid[target] = True
+    assert np.array_equal(pixels, expected)
+    assert np.array_equal(valid, expected_valid)
+
+
+def test_an_overview_holds_pixels_of_the_raster(source: Path) -> None:
+    with RasterSource(str(source)) as raster:
+        pixels, valid = raster.overview((1, 2, 3), 20, BYTE)
+    assert (pixels.shape, valid.all()) == ((15, 20, 3), True)
+    known = {tuple(p) for p in texture(*SHAPE).reshape(-1, 3)}
+    assert {tuple(p) for p in pixels.reshape(-1, 3)} <= known
+
+
+def test_a_sample_is_of_the_region_alone(tmp_path: Path) -> None:
+    image = texture(*SHAPE)
+    image[:, :40] = 7
+    source = write_raster(tmp_path / "in.tif", image)
+    with RasterSource(str(source)) as raster:
+        sample = raster.sample((1, 2, 3), BYTE, PixelWindow(5, 3, 30, 30))
+    assert sample.shape[1] == 3
+    assert len(sample) > 0
+    assert (sample == 7).all()
+
+
+def test_alpha_is_no_data_band(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", texture(9, 9, 4), photometric="rgb", alpha="yes")
+    with RasterSource(str(path)) as raster:
+        assert (raster.data_bands, raster.count) == ((1, 2, 3), 4)
+
+
+def test_a_file_of_several_rasters_names_them(tmp_path: Path) -> None:
+    rows = np.zeros((4, 4), np.uint8)
+    path = tmp_path / "two.gpkg"
+    for table in ("first", "second"):
+        write_raster(path, rows, driver="GPKG", RASTER_TABLE=table, APPEND_SUBDATASET="YES")
+    with pytest.raises(InputError, match=r"several rasters.*first"):
+        RasterSource(str(path))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.TIFF", "a.b.tiff"])
+def test_a_geotiff_is_made_cloud_optimised(name: str) -> None:
+    assert driver_of(Path(name)) == "COG"
+
+
+def test_a_suffix_without_a_lossless_format_is_refused() -> None:
+    with pytest.raises(OutputError, match=r"'\.jpg'.*use \.tif"):
+        driver_of(Path("a.jpg"))
