@@ -107,7 +107,11 @@ def check_peaks(
 def test_a_raster_of_four_times_the_pixels_takes_no_more_memory(
     layout: str, bright: Path, tmp_path: Path
 ) -> None:
-    check_peaks((4096, 4096), (4096, 16384), layout, bright, tmp_path, block_size=0)
+    # Of a raster in strips, a row of blocks stays in the cache.
+    allowance = 1024 * 16384 * 3 // 10**6 if layout == "strips" else 0
+    check_peaks(
+        (4096, 4096), (4096, 16384), layout, bright, tmp_path, block_size=0, allowance=allowance
+    )
 
 
 @pytest.mark.slow
