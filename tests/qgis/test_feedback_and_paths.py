@@ -34,6 +34,14 @@ def test_progress_is_in_percent_and_a_stage_is_named_once(feedback):
     assert feedback.progress() == 100
 
 
+def test_a_stage_that_was_just_logged_is_not_named_again(feedback):
+    progress = FeedbackProgress(feedback)
+    progress.log("info", "Collecting numpy")
+    progress.advance(1, 4, "Collecting numpy")
+    assert (feedback.told, feedback.stages) == ([("info", "Collecting numpy")], [])
+    assert feedback.progress() == 25
+
+
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
 def test_a_message_keeps_its_level(feedback, level):
     FeedbackProgress(feedback).log(level, "One sentence.")

@@ -17,18 +17,19 @@ class FeedbackProgress:
 
     def __init__(self, feedback: QgsProcessingFeedback) -> None:
         self._feedback = feedback
-        self._stage: str | None = None
+        self._shown: str | None = None
 
     def advance(self, done: int, total: int, message: str | None = None) -> None:
-        """Move the bar; name a new stage."""
-        if message and message != self._stage:
-            self._stage = message
+        """Move the bar; name a new stage, unless it was just logged."""
+        if message and message != self._shown:
+            self._shown = message
             self._feedback.setProgressText(message)
         if total > 0:
             self._feedback.setProgress(100.0 * done / total)
 
     def log(self, level: Level, message: str) -> None:
         """Show one sentence; an error that is fatal is raised, not logged."""
+        self._shown = message
         if level == "error":
             self._feedback.reportError(message, False)
         elif level == "warning":
