@@ -18,6 +18,8 @@ from tests.toy_jobs import WatchingProgress, count_windows, segment
 from tests.toy_models import write_brightness_model, write_toy_unet
 from tests.toy_rasters import TRANSFORM, UTM, read_raster, texture, write_raster
 from unet_segmenter.engine.errors import InputError, JobError, OutputError
+from unet_segmenter.engine.geometry import PixelWindow
+from unet_segmenter.engine.raster import RasterSource
 
 ROTATED = rasterio.Affine.translation(500_000, 5_300_000) @ rasterio.Affine.rotation(30)
 ROTATED = ROTATED @ rasterio.Affine.scale(0.3, -0.4)
@@ -290,12 +292,21 @@ def test_an_area_of_interest_cuts_the_result_and_the_work(
         tmp_path / "aoi.geojson", rectangle(10, 20, 30, 25), rectangle(140, 190, 20, 10)
     )
     shapes = count_windows(monkeypatch)
+    read = RasterSource.read
+    windows = []
+
+    def watched(self: RasterSource, window: PixelWindow, *arguments: Any) -> Any:
+        windows.append(window)
+        return read(self, window, *arguments)
+
+    monkeypatch.setattr(RasterSource, "read", watched)
     segment(source, tmp_path / "m.tif", bright, aoi=aoi, block_size=40)
     expected = np.full((160, 200), 255, np.uint8)
     for part in (np.s_[10:40, 20:45], np.s_[140:160, 190:200]):
         expected[part] = bright_at(pixels)[part]
     assert np.array_equal(read_raster(tmp_path / "m.tif")[0], expected)
     assert len(shapes) == 3, "of 20 blocks, three hold pixels of the area"
+    assert len([w for w in windows if w.shape == (40, 40)]) == 3
 
 
 def test_an_area_of_interest_in_another_crs_is_transformed(bright: Path, tmp_path: Path) -> None:

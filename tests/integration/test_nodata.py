@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from tests.toy_jobs import WatchingProgress, segment
+from tests.toy_jobs import WatchingProgress, count_windows, segment
 from tests.toy_models import write_toy_unet
 from tests.toy_rasters import TRANSFORM, read_raster, texture, write_raster
 
@@ -181,14 +181,16 @@ def test_bands_that_are_not_used_make_no_holes(bright: Path, tmp_path: Path) -> 
 
 
 def test_a_raster_of_nothing_but_nodata_gives_nothing_but_nodata(
-    bright: Path, tmp_path: Path
+    bright: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shapes = count_windows(monkeypatch)
     source = write_raster(tmp_path / "in.tif", np.zeros((50, 40, 3), np.uint8), nodata=0)
     progress = WatchingProgress()
     result = segment(source, tmp_path / "m.tif", bright, progress, probability=tmp_path / "p.tif")
     assert (read_raster(tmp_path / "m.tif") == 255).all()
     assert (read_raster(tmp_path / "p.tif") == 255).all()
     assert result.nodata_pixels == 2000
+    assert shapes == [], "the network has nothing to see"
     assert any("nothing but nodata" in text for text in progress.warnings())
 
 
