@@ -36,6 +36,7 @@ def succeed(job: JobSpec, progress: Progress) -> JobResult:
         print("a print")
         os.system("echo a print of a child")
         ctypes.CDLL(None).puts(b"a native print")
+        ctypes.CDLL(None).fflush(None)
         progress.advance(done, 4, "Predicting")
     progress.log("warning", "The ground sampling distance lies outside.")
     return _result(job)
