@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +119,43 @@ def test_a_cancel_in_the_midst_leaves_no_output_and_the_next_run_goes_on(
     result = worker(job).run(SilentProgress())
     assert result.resumed_blocks >= 3
     assert (tmp_path / "out.tif").exists()
+
+
+def write_area(path, size):
+    ring = [[400000, 5500000], [400000 + size, 5500000], [400000, 5500000 - size]]
+    geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    content = {"type": "FeatureCollection", "crs": crs, "features": [feature]}
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+@pytest.mark.parametrize(("size", "goes_on"), [(300, True), (310, False)])
+def test_a_run_goes_on_with_the_same_polygons_though_qgis_wrote_them_to_a_new_file(
+    large_image, toy_unet, tmp_path, size, goes_on
+):
+    class CancelAfterThreeBlocks(SilentProgress):
+        done = 0
+
+        def advance(self, done, total, message=None):
+            self.done = done
+
+        def cancelled(self):
+            return self.done >= 3
+
+    job = JobSpec(
+        str(large_image),
+        str(tmp_path / "out.tif"),
+        str(toy_unet),
+        block_size=256,
+        aoi=write_area(tmp_path / "first.geojson", 300),
+    )
+    with pytest.raises(Cancelled):
+        in_process.run(job, CancelAfterThreeBlocks())
+    job = dataclasses.replace(job, aoi=write_area(tmp_path / "second.geojson", size))
+    result = in_process.run(job, SilentProgress())
+    assert (result.resumed_blocks >= 3) == goes_on
 
 
 def test_killing_the_parent_ends_a_worker_that_calculates(large_image, toy_unet, tmp_path):

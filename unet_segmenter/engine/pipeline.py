@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -193,12 +193,15 @@ def _layers(plan: _Plan) -> dict[str, Layer]:
 
 
 def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
-    """What decides the pixels of a run: the job, and the state of what it reads."""
-    read = [*source.files, *([Path(plan.job.aoi)] if plan.job.aoi else [])]
-    states = {str(path): path.stat() for path in read if path.exists()}
+    """What decides the pixels of a run: the job, and the state of what it reads.
+
+    Polygons count by what they are: QGIS writes them to a new file for each run.
+    """
+    states = {str(path): path.stat() for path in source.files if path.exists()}
     return {
         "version": plugin_version(),
-        "job": plan.job.fingerprint(),
+        "job": replace(plan.job, aoi=None).fingerprint(),
+        "aoi": plan.aoi.fingerprint() if plan.aoi else None,
         "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "card": hashlib.sha256(repr(plan.card).encode()).hexdigest(),
         "files": {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()},

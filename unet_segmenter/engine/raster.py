@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import warnings
@@ -390,6 +392,11 @@ class AreaOfInterest:
                 shapes = [rasterio.warp.transform_geom(source, target, s) for s in shapes]
         self._grid = grid
         self._shapes = [(shape, rasterio.features.bounds(shape)) for shape in shapes]
+
+    def fingerprint(self) -> str:
+        """Hash of the polygons, wherever they came from."""
+        shapes = json.dumps([shape for shape, _ in self._shapes])
+        return hashlib.sha256(shapes.encode()).hexdigest()
 
     def window(self) -> PixelWindow | None:
         """The smallest window that holds all polygons, or None if they lie outside."""
