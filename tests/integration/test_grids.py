@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -553,3 +554,30 @@ def test_a_halo_that_a_fixed_window_cannot_have_is_refused(tmp_path: Path) -> No
     with pytest.raises(JobError, match="halo"):
         segment(source, tmp_path / "m.tif", model, halo=32)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fixed", "in.tif"]
+
+
+def test_names_with_blanks_and_signs_are_kept(bright: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Wälder & <Wiesen> 'alt' 100%"
+    folder.mkdir()
+    pixels = texture(30, 40)
+    source = write_raster(folder / "süd west.tif", pixels)
+    result = segment(
+        source, folder / 'Maske "1" ü.tif', bright, summary=folder / "Bericht & mehr.html"
+    )
+    assert np.array_equal(read_raster(result.outputs["OUTPUT"])[0], bright_at(pixels))
+    assert all(Path(path).is_file() for path in result.outputs.values())
+
+
+def test_outputs_may_lie_on_different_disks(bright: Path, tmp_path: Path) -> None:
+    other = Path("/dev/shm")  # on Linux a file system of its own
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system to write to")
+    source = write_raster(tmp_path / "in.tif", texture(30, 40))
+    with tempfile.TemporaryDirectory(dir=other) as folder:
+        far = Path(folder)
+        segment(
+            source, far / "m.tif", bright, probability=tmp_path / "p.tif", summary=far / "s.html"
+        )
+        assert read_raster(far / "m.tif").shape == (1, 30, 40)
+        assert read_raster(tmp_path / "p.tif").shape == (1, 30, 40)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", "p.tif"]

@@ -8,6 +8,7 @@ path), so equal runs give equal bytes.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -283,9 +284,22 @@ def _report(
 
 def _publish(source: Path, target: Path) -> None:
     try:
+        if source.stat().st_dev != target.parent.stat().st_dev:
+            source = _copied_beside(source, target)
         source.replace(target)
     except OSError as error:
         raise OutputError(
             f"{target} cannot be replaced: {error.strerror}. Close the programs that show it, and "
             "run the same command again: only this step is left."
         ) from error
+
+
+def _copied_beside(source: Path, target: Path) -> Path:
+    """A copy on the target's disk: a file cannot be renamed from one disk to another."""
+    copy = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(source, copy)
+    except OSError:
+        copy.unlink(missing_ok=True)
+        raise
+    return copy
