@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Measure a run from end to end against the bare runtime, and against the loop people write.
 
-    python scripts/bench.py [--side PX] [--rounds N] [--model NAME]
+    python scripts/bench.py [--side PX] [--rounds N] [--model NAME] [--sweep]
 
 Run by `make bench` in the development environment, which has TensorFlow. The raster is the
 demonstration's aerial image, mirrored to the side wanted. The measurements take turns, so that
@@ -11,6 +11,7 @@ another load on the machine falls on all of them alike; each line tells the medi
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -28,6 +29,8 @@ sys.path.insert(0, str(ROOT))
 from scripts import demo, set_up  # noqa: E402
 
 TILE = 512  # px: the side of a tile in the loop people write
+SWEPT_BLOCK_SIZES = (512, 1024, 1536, 2048)
+SWEPT_PRECISIONS = ("f32", "bf16")
 DISTINCT_WINDOWS = 8  # held in memory for the bare runtime, and used in turn
 
 
@@ -46,7 +49,7 @@ def make_raster(path: Path, side: int) -> None:
         target.write(large)
 
 
-def end_to_end(raster: Path, output: Path, model: str) -> dict[str, Any]:
+def end_to_end(raster: Path, output: Path, model: str, *flags: str) -> dict[str, Any]:
     """Segment with the command line in a process of its own.
 
     Returns
@@ -57,6 +60,7 @@ def end_to_end(raster: Path, output: Path, model: str) -> dict[str, Any]:
     """
     command = [str(set_up.interpreter()), "-m", "unet_segmenter", "segment", str(raster)]
     command += [str(output), "--model", model, "--classes", "vegetation", "--json", "--no-resume"]
+    command += flags
     start = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         answer = child.stdout.read() if child.stdout else ""
@@ -185,12 +189,39 @@ def _speed(megapixels: float, seconds: float) -> tuple[str, str]:
     return f"{megapixels / seconds:.2f} Mpx/s", f"{seconds:.1f} s"
 
 
+def sweep(raster: Path, output: Path, model: str, side: int, rounds: int) -> str:
+    """Table in Markdown of runs with several block sizes and precisions, which take turns."""
+    cases = list(itertools.product(SWEPT_BLOCK_SIZES, SWEPT_PRECISIONS))
+    runs: dict[tuple[int, str], list[dict[str, Any]]] = {case: [] for case in cases}
+    for number in range(rounds):
+        for size, precision in cases:
+            told = f"round {number + 1} of {rounds}: blocks of {size} px in {precision} ..."
+            print(told, file=sys.stderr, flush=True)
+            flags = ("--block-size", str(size), "--precision", precision)
+            runs[size, precision].append(end_to_end(raster, output, model, *flags))
+    lines = [
+        f"{side} x {side} px, {os.cpu_count()} cores, median of {rounds} rounds",
+        "",
+        "| block size | precision | Mpx/s | peak memory |",
+        "|---|---|---|---|",
+    ]
+    for (size, precision), results in runs.items():
+        seconds = statistics.median(result["seconds"] for result in results)
+        peak = statistics.median(result["peak"] for result in results)
+        speed = side * side / 1e6 / seconds
+        lines.append(f"| {size} | {precision} | {speed:.2f} | {peak / 1e6:.0f} MB |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Measure in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=8192, help="side of the raster in px")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="aeroscapes")
+    parser.add_argument(
+        "--sweep", action="store_true", help="compare block sizes and precisions instead"
+    )
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -201,6 +232,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=set_up.BUILD) as scratch:
         raster, output = Path(scratch) / "raster.tif", Path(scratch) / "mask.tif"
         make_raster(raster, options.side)
+        if options.sweep:
+            print(sweep(raster, output, options.model, options.side, options.rounds))
+            return 0
         rounds = []
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds} ...", file=sys.stderr, flush=True)
