@@ -341,3 +341,28 @@ def test_a_run_cancelled_while_outputs_are_written_leaves_none(
     stopped(small, tmp_path / "m.tif", toy_unet, at=9)
     assert not (tmp_path / "m.tif").exists()
     assert resumed(small, tmp_path / "m.tif", toy_unet) == 9
+
+
+def write_square(path: Path, side: float) -> Path:
+    left, top = 500_002.0, 5_299_998.0
+    ring = [[left, top], [left + side, top], [left + side, top - side], [left, top]]
+    named = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    features = [{"type": "Feature", "properties": {}, "geometry": geometry}]
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": named, "features": features}))
+    return path
+
+
+def test_other_polygons_start_anew_and_the_same_in_another_file_do_not(
+    small: Path, toy_unet: Path, tmp_path: Path
+) -> None:
+    """QGIS writes an area of interest to a new file for each run."""
+    first = write_square(tmp_path / "a.geojson", 25)
+    same = write_square(tmp_path / "b.geojson", 25)
+    other = write_square(tmp_path / "c.geojson", 20)
+    stopped(small, tmp_path / "m.tif", toy_unet, aoi=first)
+    assert resumed(small, tmp_path / "m.tif", toy_unet, aoi=same) == 4
+    stopped(small, tmp_path / "m.tif", toy_unet, aoi=first)
+    assert resumed(small, tmp_path / "m.tif", toy_unet, aoi=other) == 0
+    stopped(small, tmp_path / "m.tif", toy_unet, aoi=first)
+    assert resumed(small, tmp_path / "m.tif", toy_unet) == 0
