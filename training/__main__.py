@@ -137,7 +137,7 @@ def _export(options: argparse.Namespace) -> None:
         "validation": "ImageSets/val.txt (3 other sites)",
         "encoder": "ImageNet, batch normalisation frozen",
         "epochs_done": len(history),
-        "best_epoch": max(history, key=lambda row: row["mean_iou"])["epoch"],
+        "best_epoch": int(max(history, key=lambda row: row["mean_iou"])["epoch"]),
         **json.loads((options.folder / "plan.json").read_text()),
     }
     calibration = [dataset.image(stem) for stem in _few(dataset.stems("trn"), 10)]
