@@ -53,7 +53,7 @@ def save_learning_curve(folder: Path, path: Path) -> Path:
         right.plot(epochs, values, color=cls.color, label=cls.name)
     right.plot(epochs, [row["mean_iou"] for row in rows], color="black", label="mean")
     right.set(xlabel="epoch", ylabel="validation IoU, one-vs-rest", ylim=(0, 1))
-    right.legend(fontsize="small", ncols=2)
+    right.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
