@@ -141,7 +141,10 @@ def _export(options: argparse.Namespace) -> None:
         **json.loads((options.folder / "plan.json").read_text()),
     }
     calibration = [dataset.image(stem) for stem in _few(dataset.stems("trn"), 10)]
-    model = ready_to_ship(load_trained(weights), calibration)
+    trained = load_trained(weights)
+    options.output.mkdir(parents=True, exist_ok=True)
+    trained.save(options.output / "trainable.keras")  # with its normalisation, to train further
+    model = ready_to_ship(trained, calibration)
     frames = _few(dataset.stems("val"), options.few)
     print(export(model, options.output, frames, dataset.sample, training))
 
