@@ -38,7 +38,7 @@ def evaluate(
     def count(named_sample: tuple[str, Sample]) -> tuple[str, BinaryCounts, np.ndarray]:
         stem, (image, labels) = named_sample
         probabilities = whole(network, image, card)
-        fused, _confidence = class_mask(probabilities, values, thresholds.tolist())
+        fused = class_mask(probabilities, values, thresholds.tolist())
         counts = BinaryCounts.of(probabilities >= thresholds, labels)
         return site_of(stem), counts, confusion_matrix(fused, labels, len(values) + 1)
 

@@ -117,7 +117,7 @@ def test_a_run_equals_one_pass(
     expected = whole(card, pixels)
     found = np.moveaxis(read_raster(tmp_path / "p.tif"), 0, -1)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    decided = class_mask(found, [1, 2, 3], [0.5] * 3)[0]
+    decided = class_mask(found, [1, 2, 3], [0.5] * 3)
     assert np.array_equal(read_raster(tmp_path / "mask.tif")[0], decided)
 
 
@@ -240,12 +240,12 @@ def compared(
     expected = whole(card, image, **options)
     values = [c.value for c in card.classes]
     thresholds = [c.threshold for c in card.classes]
-    mask = class_mask(expected, values, thresholds)[0]
+    mask = class_mask(expected, values, thresholds)
     worst, equal = 0.0, 1.0
     for core in cores:
         parts = tiled(card, image, core, halo, **options)
         worst = max(worst, float(np.abs(parts - expected).max()))
-        equal = min(equal, float((class_mask(parts, values, thresholds)[0] == mask).mean()))
+        equal = min(equal, float((class_mask(parts, values, thresholds) == mask).mean()))
     return worst, equal
 
 
@@ -297,7 +297,7 @@ def test_the_bundled_model_in_its_default_arithmetic_equals_one_pass_in_it(
         assert worst <= STEP
         assert equal >= 0.9999
         masks = [
-            class_mask(whole(aeroscapes, image, precision=p), values, thresholds)[0]
+            class_mask(whole(aeroscapes, image, precision=p), values, thresholds)
             for p in ("auto", "f32")
         ]
         assert (masks[0] == masks[1]).mean() >= 0.98

@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 
 
-def binary_mask(probability: FloatArray, threshold: float) -> tuple[ByteArray, FloatArray]:
+def binary_mask(probability: FloatArray, threshold: float) -> ByteArray:
     """Decide one class against the rest.
 
     Parameters
@@ -26,21 +26,37 @@ def binary_mask(probability: FloatArray, threshold: float) -> tuple[ByteArray, F
 
     Returns
     -------
-    mask : ndarray of uint8, shape (H, W)
+    ndarray of uint8, shape (H, W)
         1 where the class is, else 0.
-    confidence : ndarray of float32, shape (H, W)
+    """
+    return (probability >= np.float32(threshold)).view(np.uint8)
+
+
+def binary_confidence(probability: FloatArray, threshold: float) -> FloatArray:
+    """How far the decision of `binary_mask` is from the other one.
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (H, W)
+        Probability of the class, 0-1.
+    threshold : float
+        Probability from which a pixel belongs to it.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
         0 at the threshold, 1 at probability 0 or 1, linear between.
     """
     mask = probability >= np.float32(threshold)
     above = (probability - threshold) / max(1 - threshold, 1e-6)
     below = (threshold - probability) / max(threshold, 1e-6)
     confidence = np.clip(np.where(mask, above, below), 0, 1)
-    return mask.astype(np.uint8), confidence.astype(np.float32)
+    return confidence.astype(np.float32)
 
 
 def class_mask(
     probabilities: FloatArray, values: Sequence[int], thresholds: Sequence[float]
-) -> tuple[ByteArray, FloatArray]:
+) -> ByteArray:
     """Decide among several classes.
 
     Parameters
@@ -54,15 +70,32 @@ def class_mask(
 
     Returns
     -------
-    mask : ndarray of uint8, shape (H, W)
+    ndarray of uint8, shape (H, W)
         The most probable of the classes that reach their threshold; 0 ("unknown") where
         none does.
-    confidence : ndarray of float32, shape (H, W)
-        How far the most probable class is ahead of the second, 0-1.
     """
-    passing = probabilities >= np.asarray(thresholds, np.float32)
-    best = np.where(passing, probabilities, np.float32(-1)).argmax(axis=-1)
-    mask = np.asarray(values, np.uint8)[best]
-    mask[~passing.any(axis=-1)] = UNKNOWN_VALUE
+    mask = np.full(probabilities.shape[:-1], UNKNOWN_VALUE, np.uint8)
+    best = np.full(probabilities.shape[:-1], -1, np.float32)
+    for channel, (value, threshold) in enumerate(zip(values, thresholds, strict=True)):
+        probability = probabilities[..., channel]
+        wins = (probability >= np.float32(threshold)) & (probability > best)
+        np.copyto(mask, np.uint8(value), where=wins)
+        np.copyto(best, probability, where=wins)
+    return mask
+
+
+def class_confidence(probabilities: FloatArray) -> FloatArray:
+    """How far the most probable class is ahead of the second.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, K)
+        Probability of each of two or more classes, 0-1.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        The difference, 0-1.
+    """
     top_two = np.partition(probabilities, -2, axis=-1)[..., -2:]
-    return mask, top_two[..., 1] - top_two[..., 0]
+    return top_two[..., 1] - top_two[..., 0]

@@ -39,7 +39,8 @@ def scale(
     low, high = model_input.value_range
     with np.errstate(over="ignore"):  # nodata may be the largest float64
         scaled = pixels.astype(np.float32)
-    np.clip(scaled, low, high, out=scaled)
+    if pixels.dtype != np.uint8 or low > 0 or high < 255:
+        np.clip(scaled, low, high, out=scaled)
     scaled -= np.asarray(model_input.mean, np.float32)
     scaled *= np.float32(1) / np.asarray(model_input.stddev, np.float32)
     if not valid.all():

@@ -193,9 +193,13 @@ class RasterSource:
         InputError
             If the file is damaged there.
         """
-        pixels = np.zeros((*window.shape, len(bands)), self.dtype)
-        valid = np.zeros(window.shape, bool)
         inside = window.intersect(PixelWindow.of_shape(self.grid.shape))
+        if inside == window:
+            values = self._read(window, bands)
+            return np.moveaxis(values, 0, -1), self._valid(window, bands, values, value_range)
+        # A view of planes: so GDAL gives them, and so the networks take them.
+        pixels = np.moveaxis(np.zeros((len(bands), *window.shape), self.dtype), 0, -1)
+        valid = np.zeros(window.shape, bool)
         if inside is None:
             return pixels, valid
         values = self._read(inside, bands)
@@ -275,10 +279,10 @@ class RasterSource:
         valid = np.ones(values.shape[1:], bool)
         if np.issubdtype(values.dtype, np.floating):
             valid &= np.isfinite(values).all(axis=0)
-        empty = [self._is_nodata(band, value) for band, value in zip(bands, values, strict=True)]
-        if empty:
+        nodata = self._dataset.nodatavals[bands[0] - 1]
+        if any(self._dataset.nodatavals[band - 1] is not None for band in bands):
+            empty = [self._is_nodata(band, v) for band, v in zip(bands, values, strict=True)]
             low, high = value_range
-            nodata = self._dataset.nodatavals[bands[0] - 1]
             may_be_data = nodata is not None and low <= nodata <= high
             valid &= ~(np.all(empty, axis=0) if may_be_data else np.any(empty, axis=0))
         if self._has_alpha:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
-from .fuse import binary_mask, class_mask
+from .fuse import binary_confidence, binary_mask, class_confidence, class_mask
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE, ModelClass, ModelInput
 from .predict import calibrate, predict, scale
@@ -102,12 +102,14 @@ class SegmentBlock:
         ModelError
             If what the network gives are no probabilities of these classes and pixels.
         """
-        images = np.stack([scale(b.pixels, b.valid, self.model_input) for b in blocks])
+        scaled = [scale(b.pixels, b.valid, self.model_input) for b in blocks]
+        # One image needs no copy, and keeps its planes together in memory.
+        images = scaled[0][np.newaxis] if len(scaled) == 1 else np.stack(scaled)
         probabilities = predict(images, self.run, flips=self.flips)
         channels = [c.channel for c in self.classes]
         _check_probabilities(probabilities, images.shape, channels)
         return [
-            self._decide(image[block.crop.slices][..., channels], block.wanted)
+            self._decide(_selected(image[block.crop.slices], channels), block.wanted)
             for block, image in zip(blocks, probabilities, strict=True)
         ]
 
@@ -120,18 +122,22 @@ class SegmentBlock:
         probabilities = calibrate(probabilities, [c.calibration for c in self.classes])
         thresholds = [self._threshold(c) for c in self.classes]
         if len(self.classes) == 1:
-            mask, confidence = binary_mask(probabilities[..., 0], thresholds[0])
+            mask = binary_mask(probabilities[..., 0], thresholds[0])
         else:
-            values = [c.value for c in self.classes]
-            mask, confidence = class_mask(probabilities, values, thresholds)
+            mask = class_mask(probabilities, [c.value for c in self.classes], thresholds)
         mask[~wanted] = NODATA_VALUE
-        return BlockResult(
-            mask[np.newaxis],
-            self._encode(np.moveaxis(probabilities, -1, 0), wanted)
-            if self.with_probability
-            else None,
-            self._encode(confidence[np.newaxis], wanted) if self.with_confidence else None,
-        )
+        probability = confidence = None
+        if self.with_probability:
+            probability = self._encode(np.moveaxis(probabilities, -1, 0), wanted)
+        if self.with_confidence:
+            sure = self._confidence(probabilities, thresholds)
+            confidence = self._encode(sure[np.newaxis], wanted)
+        return BlockResult(mask[np.newaxis], probability, confidence)
+
+    def _confidence(self, probabilities: FloatArray, thresholds: list[float]) -> FloatArray:
+        if len(self.classes) == 1:
+            return binary_confidence(probabilities[..., 0], thresholds[0])
+        return class_confidence(probabilities)
 
     def _threshold(self, model_class: ModelClass) -> float:
         return model_class.threshold if self.threshold is None else self.threshold
@@ -142,6 +148,11 @@ class SegmentBlock:
         steps: ByteArray = np.rint(shares * np.float32(PROBABILITY_STEPS)).astype(np.uint8)
         steps[:, ~wanted] = NODATA_VALUE
         return steps
+
+
+def _selected(image: FloatArray, channels: list[int]) -> FloatArray:
+    """Channels of (H, W, K) as an array of whole planes in memory: fast to go through."""
+    return np.moveaxis(np.moveaxis(image, -1, 0)[channels], 0, -1)
 
 
 def _check_probabilities(
