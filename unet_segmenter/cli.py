@@ -15,10 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .engine.errors import Cancelled, SegmenterError
+from .engine.errors import Cancelled, ModelError, SegmenterError
 from .engine.job import PRECISIONS, PROBABILITY_TYPES, RUNTIMES, JobResult, JobSpec
 from .engine.model_card import ModelCard
-from .engine.model_library import default_library
+from .engine.model_library import ModelLibrary, default_library
 from .engine.progress import Level
 from .runners import environment, in_process
 from .version import plugin_version
@@ -163,7 +163,7 @@ def _segment(options: argparse.Namespace) -> int:
 def _modelinfo(options: argparse.Namespace) -> int:
     library = default_library()
     if options.model is None:
-        cards = [library.load(name) for name in library.names()]
+        cards = _readable_cards(library)
         if options.json:
             _print_json([_described(card) for card in cards])
         for card in cards if not options.json else ():
@@ -176,6 +176,17 @@ def _modelinfo(options: argparse.Namespace) -> int:
         for key, value in described.items():
             print(f"{key}: {value if isinstance(value, (str, int)) else json.dumps(value)}")
     return 0
+
+
+def _readable_cards(library: ModelLibrary) -> list[ModelCard]:
+    """All cards; a broken one is told and does not hide the others."""
+    cards = []
+    for name in library.names():
+        try:
+            cards.append(library.load(name))
+        except ModelError as error:
+            print(f"warning: {error}", file=sys.stderr)
+    return cards
 
 
 def _checkenvironment(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,22 @@ def test_models_are_listed_and_described(
     described = json.loads(capsys.readouterr().out)
     assert described["bands"] == ["red", "green", "blue"]
     assert [c["value"] for c in described["classes"]] == [1, 2, 3]
+
+
+def test_a_broken_card_is_told_and_does_not_hide_the_other_models(
+    toy_unet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "card.json").write_text("{")
+    folders = os.pathsep.join([str(tmp_path), str(toy_unet.parent)])
+    monkeypatch.setenv("UNET_SEGMENTER_MODELS", folders)
+    assert cli.main(["modelinfo"]) == 0
+    told = capsys.readouterr()
+    assert "toy_unet: Toy model" in told.out
+    assert told.err.startswith("warning: The model card")
 
 
 def test_an_unknown_model_is_told(capsys: pytest.CaptureFixture[str]) -> None:
