@@ -184,7 +184,7 @@ def _readable_cards(library: ModelLibrary) -> list[ModelCard]:
     for name in library.names():
         try:
             cards.append(library.load(name))
-        except ModelError as error:
+        except ModelError as error:  # noqa: PERF203 - a handful of models
             print(f"warning: {error}", file=sys.stderr)
     return cards
 
