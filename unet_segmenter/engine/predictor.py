@@ -43,7 +43,7 @@ class Runtime:
     precisions: tuple[str, ...]
 
 
-# In the order in which "auto" tries them; FACTS of speed are in docs/benchmarks.md.
+# In the order in which "auto" tries them; `make bench` tells their speed.
 RUNTIMES: dict[str, Runtime] = {
     "openvino": Runtime("predictor_openvino", "openvino", ("onnx",), ("f32", "bf16")),
     "onnxruntime": Runtime("predictor_onnx", "onnxruntime", ("onnx",), ("f32",)),

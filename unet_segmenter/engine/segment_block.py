@@ -107,9 +107,9 @@ class SegmentBlock:
         images = scaled[0][np.newaxis] if len(scaled) == 1 else np.stack(scaled)
         probabilities = predict(images, self.run, flips=self.flips)
         channels = [c.channel for c in self.classes]
-        _check_probabilities(probabilities, images.shape, channels)
+        _check_shape(probabilities.shape, images.shape, channels)
         return [
-            self._decide(_selected(image[block.crop.slices], channels), block.wanted)
+            self._decide(_checked(_selected(image[block.crop.slices], channels)), block.wanted)
             for block, image in zip(blocks, probabilities, strict=True)
         ]
 
@@ -155,11 +155,8 @@ def _selected(image: FloatArray, channels: list[int]) -> FloatArray:
     return np.moveaxis(np.moveaxis(image, -1, 0)[channels], 0, -1)
 
 
-def _check_probabilities(
-    probabilities: FloatArray, given: tuple[int, ...], channels: list[int]
-) -> None:
-    """Refuse scores of another kind, from which a map would be silently wrong."""
-    shape = probabilities.shape
+def _check_shape(shape: tuple[int, ...], given: tuple[int, ...], channels: list[int]) -> None:
+    """Refuse scores that are not of these pixels and classes."""
     if len(shape) != 4 or shape[:3] != given[:3]:
         raise ModelError(
             f"The model gave an array of shape {shape} for images of shape {given}: it must give "
@@ -170,9 +167,14 @@ def _check_probabilities(
             f"The model gives {shape[3]} channels, but its card names channel {max(channels)}. "
             "Mend the card, or get the model again."
         )
+
+
+def _checked(probabilities: FloatArray) -> FloatArray:
+    """The probabilities, unless they are scores of another kind: the map would be wrong."""
     low, high = float(probabilities.min()), float(probabilities.max())
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         raise ModelError(
             f"The model gives values from {low:g} to {high:g}, which are no probabilities. It must "
             "end with the activation that its card names; get it again, or export it anew."
         )
+    return probabilities
