@@ -33,7 +33,7 @@ logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the u
 _METRES_PER_DEGREE = 111_320.0
 _SAMPLE_SIDE = 128
 _SAMPLES_A_SIDE = 6
-_CACHE = 48 << 20
+_CACHE = 16 << 20
 _STRIPED_CACHE = 512 << 20
 
 
