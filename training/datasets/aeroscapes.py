@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-from PIL import Image
 
+from ..classes import PRESETS, SourceClass
+from ..dataset import IGNORE
 from ..errors import DatasetError
-
-IGNORE = 255
+from ..images import read_image, read_labels
+from ..split import site_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ SOURCE_NAMES = (
 )  # fmt: skip
 
 
+_SOURCE_COLORS = (
+    "#000000", "#c08080", "#008000", "#808080", "#800000", "#000080",
+    "#c00080", "#c00000", "#c08000", "#004000", "#808000", "#008080",
+)  # fmt: skip
+
+LISTS = {"trn": "train", "val": "validation"}
+"""The official lists, and the side of the split that each is."""
+
+
 def value_of_id() -> np.ndarray:
     """Return a (256,) uint8 table from the data set's id to our class value (0: none of ours)."""
     table = np.zeros(256, np.uint8)
@@ -53,6 +64,45 @@ class AeroScapes:
     """Read frames and masks below ``root`` (JPEGImages, SegmentationClass, ImageSets)."""
 
     root: Path
+
+    classes: ClassVar[tuple[SourceClass, ...]] = tuple(
+        SourceClass(number, name, color)
+        for number, (name, color) in enumerate(zip(SOURCE_NAMES, _SOURCE_COLORS, strict=True))
+    )
+    default_classes: ClassVar[tuple[str, ...]] = PRESETS["aeroscapes"]
+    default_ignore: ClassVar[tuple[str, ...]] = ()
+    title: ClassVar[str] = "AeroScapes"
+    license: ClassVar[str] = "CC BY-SA 4.0"
+    citation: ClassVar[str] = (
+        "Nigam, Huang, Ramanan: Ensemble Knowledge Transfer for Semantic Segmentation, WACV 2018"
+    )
+    gsd: ClassVar[float | None] = None
+    bands: ClassVar[tuple[str, ...]] = ("red", "green", "blue")
+    rim: ClassVar[int] = 1  # see `without_rim`
+
+    def names(self) -> list[str]:
+        """Return the stems of all lists."""
+        return [stem for stems in self.lists().values() for stem in stems]
+
+    def lists(self) -> dict[str, list[str]]:
+        """Return the official split."""
+        return {side: self.stems(name) for name, side in LISTS.items()}
+
+    def group(self, stem: str) -> str:
+        """Return the site."""
+        return site_of(stem)
+
+    def labels(self, stem: str) -> np.ndarray:
+        """Return the mask as stored, (H, W) uint8 of the data set's ids."""
+        return self.ids(stem)
+
+    def image_file(self, stem: str) -> Path:
+        """Return the frame's JPEG."""
+        return self.root / "JPEGImages" / f"{stem}.jpg"
+
+    def label_file(self, stem: str) -> Path:
+        """Return the mask's PNG."""
+        return self.root / "SegmentationClass" / f"{stem}.png"
 
     def stems(self, split: str) -> list[str]:
         """Return the stems that ``ImageSets/SPLIT.txt`` lists, in its order."""
@@ -68,12 +118,13 @@ class AeroScapes:
 
     def image(self, stem: str) -> np.ndarray:
         """Return the frame as (H, W, 3) uint8, red first."""
-        return _read(self.root / "JPEGImages" / f"{stem}.jpg", "RGB")
+        image = read_image(self.image_file(stem))
+        return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
 
     def ids(self, stem: str) -> np.ndarray:
         """Return the mask as stored, (H, W) uint8 of the data set's ids."""
-        path = self.root / "SegmentationClass" / f"{stem}.png"
-        mask = _read(path, None)
+        path = self.label_file(stem)
+        mask = read_labels(path)
         if mask.ndim != 2:
             raise DatasetError(f"{path}: the mask has {mask.shape[-1]} bands, 2-D ids are wanted")
         unknown = np.setdiff1d(np.unique(mask), np.arange(len(SOURCE_NAMES)))
@@ -90,7 +141,7 @@ class AeroScapes:
         image, ids = self.image(stem), self.ids(stem)
         if image.shape[:2] != ids.shape:
             raise DatasetError(
-                f"{self.root / 'SegmentationClass' / stem}.png: the mask is "
+                f"{self.label_file(stem)}: the mask is "
                 f"{ids.shape[1]}x{ids.shape[0]}, its frame {image.shape[1]}x{image.shape[0]}"
             )
         return image, value_of_id()[ids]
@@ -104,14 +155,3 @@ def without_rim(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nda
     mask = mask.copy()
     mask[[0, -1]] = mask[:, [0, -1]] = IGNORE
     return image, mask
-
-
-def _read(path: Path, mode: str | None) -> np.ndarray:
-    if not path.is_file():
-        raise DatasetError(f"{path}: no such file, but the split lists it")
-    try:
-        with Image.open(path) as image:
-            # A palette image holds the ids as its indices: np.asarray gives those.
-            return np.asarray(image.convert(mode) if mode else image)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read as an image ({error})") from error
