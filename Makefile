@@ -11,20 +11,26 @@ engine := "$(root)/.build/engine/bin/python"
 set_up = source "$(root)/.build/system.env" && "$$BASE_PYTHON" "$(root)/scripts/set_up.py"
 lints := lint-style lint-format lint-types lint-imports lint-security lint-metadata
 
-.PHONY: help setup setup-dev demo test test-long lint $(lints) format package bench env lock clean
+.PHONY: help setup setup-engine setup-dev demo train-demo test test-long lint $(lints) format package bench env lock clean
 
 help: ## Print this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install what is missing: QGIS, the engine's environment, a private QGIS profile.
+setup: setup-engine ## Install what is missing, to map and to train (TensorFlow: 2 GB more).
+	@$(set_up) training
+
+setup-engine: ## The part of it that maps: QGIS, the engine's environment, a private profile.
 	@bash scripts/system_packages.sh
 	@$(set_up) engine plugin
 
-setup-dev: setup ## The same, and the environments that lint, tests and training need.
+setup-dev: setup ## The same, and the environments that lint and tests need.
 	@$(set_up) dev qgis
 
-demo: setup ## Map the vegetation of a real aerial image with the bundled model.
+demo: setup-engine ## Map the vegetation of a real aerial image with the bundled model.
 	@$(engine) scripts/demo.py
+
+train-demo: setup ## Train a small model on real images, evaluate it, and say where the report is.
+	@$(engine) scripts/train_demo.py
 
 test: setup-dev ## Run the whole test suite, but for the long tests.
 	@$(dev) scripts/run_tests.py

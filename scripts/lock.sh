@@ -17,9 +17,14 @@ compile() { # compile SOURCE LOCK [constraints...]
 
 compile requirements/engine.in resources/requirements/engine.txt
 compile requirements/dev.in requirements/dev.txt -c resources/requirements/engine.txt
+# Training is laid over the engine's environment: what the engine has is left out, name by name.
+mapfile -t engine < <(grep -oE '^[a-z0-9._-]+==' resources/requirements/engine.txt | tr -d =)
+compile requirements/training.in resources/requirements/training.txt \
+    -c resources/requirements/engine.txt -c requirements/dev.txt \
+    "${engine[@]/#/--no-emit-package=}"
 compile requirements/qgis.in requirements/qgis.txt -c requirements/dev.txt
 
-if grep -nE '^-|://|^openvino-telemetry' resources/requirements/engine.txt requirements/*.txt; then
+if grep -nE '^-|://|^openvino-telemetry' resources/requirements/*.txt requirements/*.txt; then
     echo 'lock: error: the lines above name an index or an option' >&2
     exit 1
 fi

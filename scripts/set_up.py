@@ -3,8 +3,9 @@
 
 Run by the Makefile after system_packages.sh, with any Python 3.11 or newer and no package:
 
-    python3 scripts/set_up.py engine plugin        what the plugin needs
-    python3 scripts/set_up.py dev qgis             what lint, tests and training need
+    python3 scripts/set_up.py engine plugin        what the plugin needs to map
+    python3 scripts/set_up.py training             and to train: laid over the engine's packages
+    python3 scripts/set_up.py dev qgis             what lint and tests need
     python3 scripts/set_up.py env                  print `export` lines for a shell
 
 Each step does nothing when its result is there and its lock is unchanged.
@@ -25,6 +26,7 @@ from scripts import stage  # noqa: E402
 from unet_segmenter.engine.errors import SegmenterError  # noqa: E402
 from unet_segmenter.runners import environment  # noqa: E402
 from unet_segmenter.runners.environment_check import is_complete  # noqa: E402
+from unet_segmenter.runners.training_environment import add_training, has_training  # noqa: E402
 
 BUILD = ROOT / ".build"
 PLUGINS = BUILD / "plugins"
@@ -95,6 +97,12 @@ def make_environment(name: str) -> None:
     say(report.message)
 
 
+def make_training() -> None:
+    """Let the engine's environment train, too."""
+    if not has_training(BUILD / "engine"):
+        say(add_training(BUILD / "engine", Console()).message)
+
+
 def make_importable(folder: Path) -> None:
     """Let `python -m unet_segmenter` work from any directory with this environment."""
     (site_packages,) = folder.glob("lib/python3*/site-packages")
@@ -143,6 +151,7 @@ def print_exports() -> None:
 
 STEPS = {
     "engine": lambda: make_environment("engine"),
+    "training": make_training,
     "dev": lambda: make_environment("dev"),
     "qgis": lambda: make_environment("qgis"),
     "plugin": make_plugin,

@@ -19,6 +19,7 @@ from scripts import check_imports, check_metadata, demo, run_tests, set_up, stag
 TARGETS = (
     "setup",
     "demo",
+    "train-demo",
     "test",
     "test-long",
     "lint",
@@ -52,7 +53,7 @@ def make(repository: Path, *arguments: str, cwd: Path | None = None) -> str:
 def test_make_alone_lists_every_target_in_one_line_each(repository: Path) -> None:
     lines = make(repository, "-s").splitlines()
     listed = {line.split()[1] for line in lines}
-    assert listed >= set(TARGETS) | {"help", "lock", "setup-dev"}
+    assert listed >= set(TARGETS) | {"help", "lock", "setup-dev", "setup-engine"}
     assert all(re.match(r"  make [a-z-]+ +\S.*\.$", line) or "eval" in line for line in lines)
     assert make(repository, "-s", "help").splitlines() == lines
 
@@ -104,6 +105,7 @@ def test_the_package_is_the_same_byte_for_byte_and_holds_what_qgis_needs(tmp_pat
         "unet_segmenter/engine/errors.py",
         "unet_segmenter/training/__init__.py",
         "unet_segmenter/resources/requirements/engine.txt",
+        "unet_segmenter/resources/requirements/training.txt",
     } <= set(names)
     assert not [n for n in names if re.search(r"\.keras$|\.pyc$|__pycache__|/tests/|\.build", n)]
     assert one.stat().st_size < stage.LARGEST_ZIP

@@ -162,25 +162,27 @@ def environment_python(folder: Path, *, windows: bool = os.name == "nt") -> Path
     return folder / ("Scripts/python.exe" if windows else "bin/python")
 
 
-def is_complete(folder: Path, lock: Path) -> bool:
+def is_complete(folder: Path, lock: Path, stamp_name: str = STAMP_NAME) -> bool:
     """Whether the set-up of the environment in `folder` from `lock` came to its end.
 
     Starts nothing. False also where the interpreter that it was made from is gone or is
     another one now (an upgrade of the system).
     """
     try:
-        stamp = json.loads((folder / STAMP_NAME).read_text(encoding="utf-8"))
+        stamp = json.loads((folder / stamp_name).read_text(encoding="utf-8"))
         return bool(stamp == _stamp(folder, lock, stamp["python_version"]))
     except (OSError, ValueError, TypeError, KeyError):
         return False
 
 
-def write_stamp(folder: Path, lock: Path, report: EnvironmentReport) -> None:
-    """Declare the environment in `folder` complete."""
-    partial = folder / (STAMP_NAME + ".partial")
+def write_stamp(
+    folder: Path, lock: Path, report: EnvironmentReport, stamp_name: str = STAMP_NAME
+) -> None:
+    """Declare that the environment in `folder` holds the lock's packages, all of them."""
+    partial = folder / (stamp_name + ".partial")
     stamp = _stamp(folder, lock, report.python_version)
     partial.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / STAMP_NAME)
+    partial.replace(folder / stamp_name)
 
 
 def _stamp(folder: Path, lock: Path, python_version: object) -> dict[str, object]:
@@ -198,6 +200,8 @@ def verify_environment(
     lock: Path | None = None,
     modules: Mapping[str, str] = ENGINE_MODULES,
     environ: Mapping[str, str] = os.environ,
+    remedy: str = REMEDY,
+    what: str = "the plugin",
 ) -> EnvironmentReport:
     """Start `python` and compare its packages with the lock; import those of `modules`.
 
@@ -213,6 +217,10 @@ def verify_environment(
         Package to module, for the packages that must also be importable.
     environ : mapping
         The parent's environment; the child gets a scrubbed copy.
+    remedy : str
+        What to do where something is missing: the end of the report's message.
+    what : str
+        Who needs the packages: "the plugin" or "training".
 
     Returns
     -------
@@ -220,7 +228,7 @@ def verify_environment(
     """
     python = Path(python)
     if not python.exists():
-        message = f"There is no Python at {python}. {REMEDY}"
+        message = f"There is no Python at {python}. {remedy}"
         return EnvironmentReport(python, State.ABSENT, message)
     locked = read_lock(lock or engine_lock())
     request = json.dumps([[package.name for package in locked], dict(modules)])
@@ -237,9 +245,11 @@ def verify_environment(
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        message = f"{python} does not start ({error}). {REMEDY}"
+        message = f"{python} does not start ({error}). {remedy}"
         return EnvironmentReport(python, State.BROKEN, message)
-    return _judge(python, locked, child)
+    state, sentence, version, packages = _judge(locked, child, what)
+    ending = "" if state is State.READY else f" {remedy}"
+    return EnvironmentReport(python, state, f"{python} {sentence}{ending}", version, packages)
 
 
 def _lock_text(lock: Path) -> str:
@@ -253,9 +263,9 @@ def _lock_text(lock: Path) -> str:
 
 
 def _judge(
-    python: Path, locked: tuple[LockedPackage, ...], child: subprocess.CompletedProcess[str]
-) -> EnvironmentReport:
-    """Turn the probe's messages into a report."""
+    locked: tuple[LockedPackage, ...], child: subprocess.CompletedProcess[str], what: str
+) -> tuple[State, str, str | None, tuple[PackageReport, ...]]:
+    """State, a sentence without its subject, Python's version, and what is of each package."""
     told = [json.loads(line[6:]) for line in child.stdout.splitlines() if line[:6] == "probe:"]
     found = {m["name"]: m["version"] for m in told if "version" in m}
     errors = {m["name"]: m["error"] for m in told if "error" in m}
@@ -268,7 +278,7 @@ def _judge(
 
     if version is not None and missing:
         state = State.INCOMPLETE if found else State.ABSENT
-        sentence = _missing_sentence(missing, len(locked))
+        sentence = _missing_sentence(missing, len(locked), what)
     elif not any("finished" in m for m in told):
         culprit = next((m["importing"] for m in reversed(told) if "importing" in m), None)
         state, sentence = State.BROKEN, _stopped_sentence(culprit, child)
@@ -278,16 +288,17 @@ def _judge(
     elif wrong:
         state = State.WRONG_VERSIONS
         others = _names([f"{p.name} {p.found} instead of {p.expected[0]}" for p in wrong])
-        sentence = f"has other versions than the plugin was tested with: {others}."
+        sentence = f"has other versions than {what} was tested with: {others}."
     else:
-        state, sentence = State.READY, f"(Python {version}) has all {len(found)} packages."
-    remedy = "" if state is State.READY else f" {REMEDY}"
-    return EnvironmentReport(python, state, f"{python} {sentence}{remedy}", version, packages)
+        state = State.READY
+        needed = "" if what == "the plugin" else f" that {what} needs"
+        sentence = f"(Python {version}) has all {len(found)} packages{needed}."
+    return state, sentence, version, packages
 
 
-def _missing_sentence(missing: list[str], total: int) -> str:
+def _missing_sentence(missing: list[str], total: int, what: str) -> str:
     if len(missing) == total:
-        return "has none of the packages that the plugin needs."
+        return f"has none of the packages that {what} needs."
     return f"is half installed: {len(missing)} of {total} packages are missing ({_names(missing)})."
 
 

@@ -116,7 +116,7 @@ def create_environment(
     """
     progress = progress or SilentProgress()
     python = environment_python(target)
-    with _exclusive(target):
+    with exclusive(target):
         if is_complete(target, lock):
             progress.log("info", f"The environment in {target} is there; checking it.")
             report = verify_environment(python, lock=lock, modules=modules, environ=environ)
@@ -127,7 +127,7 @@ def create_environment(
         base = base or find_base_interpreter(environ)
         (target / STAMP_NAME).unlink(missing_ok=True)
         _make_venv(base, target, system_site_packages, environ, progress)
-        _install(python, lock, environ, progress)
+        install(python, lock, environ, progress)
         report = verify_environment(python, lock=lock, modules=modules, environ=environ)
         report.require()
         if before_stamp:
@@ -147,7 +147,7 @@ def _refuse_foreign_folder(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _exclusive(target: Path) -> Iterator[None]:
+def exclusive(target: Path) -> Iterator[None]:
     """Let one set-up of `target` run at a time; the system frees the lock of a dead process."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def _make_venv(
         raise RuntimeMissingError(f"{base} could not make {target} ({said}). {hint}")
 
 
-def _install(python: Path, lock: Path, environ: Mapping[str, str], progress: Progress) -> None:
+def install(python: Path, lock: Path, environ: Mapping[str, str], progress: Progress) -> None:
     """Install the lock's packages and no others, wheels only, each against its hash."""
     command = [str(python), "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
     command += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs a job in this process, whose Python must have the engine's packages."""
+"""Runs a job in this process, whose Python must have the packages that it needs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .job_kinds import JOB_KINDS, result_values
 
 if TYPE_CHECKING:
     from ..engine.job import JobResult, JobSpec
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(job: JobSpec, progress: Progress) -> JobResult:
-    """Run the job here.
+    """Segment here.
 
     Parameters
     ----------
@@ -30,11 +33,31 @@ def run(job: JobSpec, progress: Progress) -> JobResult:
     SegmenterError
         If the job cannot be done; `RuntimeMissingError` where a package is absent.
     """
-    from ..engine.errors import RuntimeMissingError
-    from .environment_check import REMEDY
+    result: JobResult = JOB_KINDS["segment"].do(job, progress)
+    return result
 
-    try:
-        from ..engine.pipeline import run_job
-    except ImportError as error:
-        raise RuntimeMissingError(f"The engine cannot start: {error}. {REMEDY}") from error
-    return run_job(job, progress)
+
+def run_values(kind: str, values: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Do a job of any kind here, described by its JSON values.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `JOB_KINDS`.
+    values : mapping
+        The job's specification as plain JSON values.
+    progress : Progress
+        Told how far it is, in this thread; asked whether to stop.
+
+    Returns
+    -------
+    dict
+        The result as plain JSON values.
+
+    Raises
+    ------
+    SegmenterError
+        If the values describe no such job, or it cannot be done.
+    """
+    job = JOB_KINDS[kind].read_job(dict(values))
+    return result_values(JOB_KINDS[kind].do(job, progress))

@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Optional, Protocol, Union, get_args, get_type_hints
+from typing import Any, Optional, Union, get_args, get_type_hints
 
 from ..engine.errors import JobError
-from ..engine.job import JobResult, JobSpec
 from ..engine.progress import Level
+from .job_kinds import JOB_KINDS, JsonJob
 
 PROTOCOL_VERSION = 1
 CANCEL_LINE = b"cancel\n"
@@ -155,23 +155,6 @@ def _too_long(line: bytes) -> Log:
     return Log("warning", f"The worker sent a line that is too long to read: {beginning}...")
 
 
-class JsonJob(Protocol):
-    """A job that travels as JSON."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-
-
-class JobKind(NamedTuple):
-    """The classes of one kind of job."""
-
-    spec: type[Any]
-    result: type[Any]
-
-
-JOB_KINDS: dict[str, JobKind] = {"segment": JobKind(JobSpec, JobResult)}
-
-
 def encode_job(kind: str, job: JsonJob) -> str:
     """Content of the job file that the worker's command line names."""
     content = {"protocol": PROTOCOL_VERSION, "kind": kind, "job": job.to_json()}
@@ -183,8 +166,9 @@ def decode_job(text: str) -> tuple[str, Any]:
 
     Raises
     ------
-    JobError
-        If the text is no job file of this protocol.
+    SegmenterError
+        If the text is no job file of this protocol, the job is none, or the environment lacks
+        what it needs.
     """
     try:
         content = json.loads(text)
@@ -198,4 +182,4 @@ def decode_job(text: str) -> tuple[str, Any]:
         )
     if kind not in JOB_KINDS:
         raise JobError(f"The kind of job {kind!r} is unknown; known are {', '.join(JOB_KINDS)}.")
-    return kind, JOB_KINDS[kind].spec.from_json(job)
+    return kind, JOB_KINDS[kind].read_job(job)

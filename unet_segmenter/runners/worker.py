@@ -22,7 +22,7 @@ from typing import Any, Callable, NoReturn
 from ..engine.errors import Cancelled, JobError, SegmenterError
 from ..engine.progress import Level, Progress
 from ..version import plugin_version
-from . import in_process
+from .job_kinds import JOB_KINDS, result_values
 from .protocol import (
     CANCEL_LINE,
     PROTOCOL_VERSION,
@@ -38,13 +38,14 @@ from .protocol import (
 
 Run = Callable[[Any, Progress], Any]
 
-# How a job of each kind is run; the kinds are those of `protocol.JOB_KINDS`.
-RUNS: dict[str, Run] = {"segment": in_process.run}
+# How a job of each kind is run.
+RUNS: dict[str, Run] = {name: kind.do for name, kind in JOB_KINDS.items()}
 
 LIBRARIES = ("numpy", "rasterio", "openvino", "onnxruntime", "tensorflow", "keras")
 SECONDS_BETWEEN_ADVANCES = 0.1
-# A native call cannot be interrupted. The promise is 2 s from the wish to the end.
-SECONDS_TO_HONOUR_CANCEL = 1.5
+# A native call cannot be interrupted: a run that does not end by itself is ended so long after
+# the time that its kind may take. For most kinds that comes to 1.5 s, and 2 s are promised.
+SECONDS_OF_GRACE = 0.5
 
 
 class MessageWriter:
@@ -125,32 +126,46 @@ def main(argv: list[str], runs: dict[str, Run] | None = None) -> int:
     """
     cancel = threading.Event()
     finished = threading.Event()
+    patience = _Patience()
     with _messages_own_stdout() as fd:
         writer = MessageWriter(fd, cancel)
         writer.send(_hello())
-        for target in (_watch_stdin, _watch_cancel):
-            threading.Thread(target=target, args=(cancel, finished), daemon=True).start()
-        message = _outcome(argv, RUNS if runs is None else runs, WorkerProgress(writer, cancel))
+        for target, arguments in (
+            (_watch_stdin, (cancel, finished)),
+            (_watch_cancel, (cancel, finished, patience)),
+        ):
+            threading.Thread(target=target, args=arguments, daemon=True).start()
+        progress = WorkerProgress(writer, cancel)
+        message = _outcome(argv, RUNS if runs is None else runs, progress, patience)
         finished.set()
         writer.send(message)
     return message.code if isinstance(message, Failure) else 0
 
 
-def _outcome(argv: list[str], runs: dict[str, Run], progress: WorkerProgress) -> Result | Failure:
+class _Patience:
+    """What is known of the job's kind once its file is read."""
+
+    seconds = JOB_KINDS["segment"].seconds_to_stop
+    less_memory = JOB_KINDS["segment"].less_memory
+
+
+def _outcome(
+    argv: list[str], runs: dict[str, Run], progress: WorkerProgress, patience: _Patience
+) -> Result | Failure:
     try:
         kind, job = _read_job(argv)
+        patience.seconds = JOB_KINDS[kind].seconds_to_stop
+        patience.less_memory = JOB_KINDS[kind].less_memory
         result = runs[kind](job, progress)
         progress.flush()
-        return Result(result.to_json())
+        return Result(result_values(result))
     except SegmenterError as error:
         return Failure(error.exit_code, type(error).__name__, str(error))
     except KeyboardInterrupt:
         return _failure(Cancelled("The run was stopped."))
     except MemoryError:
         return _failure(
-            SegmenterError(
-                "The run needs more memory than there is. Choose a smaller BLOCK_SIZE or BATCH."
-            )
+            SegmenterError(f"The run needs more memory than there is. {patience.less_memory}.")
         )
     except Exception as error:  # noqa: BLE001 - the parent must learn of any failure
         progress.log("error", traceback.format_exc())
@@ -219,10 +234,10 @@ def _watch_stdin(cancel: threading.Event, finished: threading.Event) -> None:
             return
 
 
-def _watch_cancel(cancel: threading.Event, finished: threading.Event) -> None:
+def _watch_cancel(cancel: threading.Event, finished: threading.Event, patience: _Patience) -> None:
     """End the process when a native call keeps the run from honouring a cancel."""
     cancel.wait()
-    if not finished.wait(SECONDS_TO_HONOUR_CANCEL):
+    if not finished.wait(patience.seconds + SECONDS_OF_GRACE):
         os._exit(Cancelled.exit_code)
 
 

@@ -27,14 +27,13 @@ from ..engine.job import JobResult
 from ..engine.progress import Progress
 from .child_environment import scrubbed_environment
 from .environment_check import REMEDY
+from .job_kinds import JOB_KINDS, JobKind, JsonJob
 from .protocol import (
     CANCEL_LINE,
-    JOB_KINDS,
     PROTOCOL_VERSION,
     Advance,
     Failure,
     Hello,
-    JsonJob,
     Log,
     Message,
     MessageParser,
@@ -45,7 +44,6 @@ from .protocol import (
 WORKER = ("-m", "unet_segmenter.runners.worker")
 
 SECONDS_BETWEEN_POLLS = 0.05
-SECONDS_FOR_A_CANCEL = 1.0
 SECONDS_FOR_A_TERMINATE = 0.4
 # After its last message a worker only has to end; some libraries hang in their clean-up.
 SECONDS_FOR_AN_END = 2.0
@@ -53,11 +51,11 @@ _LAST_LINES = 30
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 _SIGNAL_ADVICE = {
-    "SIGKILL": "out of memory? Choose a smaller BLOCK_SIZE or BATCH, or close other programs",
-    "SIGSEGV": "a native library crashed. Try another RUNTIME, or PRECISION f32",
-    "SIGABRT": "a native library gave up. Try another RUNTIME, or PRECISION f32",
+    "SIGKILL": "out of memory? {less_memory}",
+    "SIGSEGV": "a native library crashed. {less_native}",
+    "SIGABRT": "a native library gave up. {less_native}",
     "SIGBUS": "the disk may be full, or a file was cut short while it was read",
-    "SIGILL": "this processor lacks an instruction that a library uses. Try another RUNTIME",
+    "SIGILL": "this processor lacks an instruction that a library uses. {less_native}",
     "SIGTERM": "another program ended it",
 }
 # Windows tells a crash by its exit code.
@@ -76,10 +74,10 @@ class WorkerProcess:
     ----------
     python : path
         The engine's interpreter.
-    job : JobSpec or another job of `protocol.JOB_KINDS`
+    job : JobSpec, or a `PlainJob` of another kind
         What to do.
     kind : str
-        The kind of the job, a key of `JOB_KINDS`.
+        The kind of the job, a key of `job_kinds.JOB_KINDS`.
     environ : mapping
         The parent's environment; the worker gets a scrubbed copy.
     variables : mapping
@@ -116,23 +114,24 @@ class WorkerProcess:
         Returns
         -------
         JobResult
-            Or the result class of the job's kind.
+            Or what the job's kind makes of its result: plain JSON values for most.
 
         Raises
         ------
         SegmenterError
             The worker's own error, or one that tells how the worker died. `Cancelled` at most
-            2 s after `progress.cancelled()` became true.
+            1 s after the time that the kind may take to stop (1 s for most).
         """
+        kind = JOB_KINDS[self._kind]
         if progress.cancelled():
             raise Cancelled("The run was stopped before it began.")
         with _job_file(encode_job(self._kind, self._job)) as path, self._started(path) as process:
-            conversation = _Conversation(process, progress)
+            conversation = _Conversation(process, progress, kind)
             try:
                 result = conversation.hold()
             finally:
                 self.hello = conversation.hello
-        return JOB_KINDS[self._kind].result.from_json(result)
+        return kind.read_result(result)
 
     @contextlib.contextmanager
     def _started(self, job_file: Path) -> Iterator[subprocess.Popen[bytes]]:
@@ -181,9 +180,10 @@ def worker_environment(environ: Mapping[str, str], variables: Mapping[str, str])
 class _Conversation:
     """Listens to a worker, forwards the user's wish to stop, and tells how it ended."""
 
-    def __init__(self, process: subprocess.Popen[bytes], progress: Progress) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], progress: Progress, kind: JobKind) -> None:
         self._process = process
         self._progress = progress
+        self._kind = kind
         self._inbox: queue.Queue[Message | None] = queue.Queue()
         self._last_lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
         self.hello: Hello | None = None
@@ -247,7 +247,7 @@ class _Conversation:
                 self._cancelled_at = now
                 self._say(CANCEL_LINE)
             return
-        late = now - self._cancelled_at - SECONDS_FOR_A_CANCEL
+        late = now - self._cancelled_at - self._kind.seconds_to_stop
         if late > SECONDS_FOR_A_TERMINATE:
             _kill_group(self._process)
         elif late > 0 and self._process.poll() is None:
@@ -272,10 +272,12 @@ class _Conversation:
 
     def _error(self) -> SegmenterError:
         if self._cancelled_at is not None:
-            return Cancelled("The run was stopped.")
+            told = self._end.message if isinstance(self._end, Failure) else ""
+            stopped = isinstance(self._end, Failure) and self._end.kind == Cancelled.__name__
+            return Cancelled(told if stopped else "The run was stopped.")
         if isinstance(self._end, Failure):
             return ERROR_KINDS.get(self._end.kind, SegmenterError)(self._end.message)
-        words = describe_exit(self._process.returncode)
+        words = describe_exit(self._process.returncode, self._kind)
         last = " ".join(self._last_lines).strip()[-600:]
         told = f" Its last words: {last}" if last else ""
         if self.hello is None:
@@ -285,13 +287,15 @@ class _Conversation:
         return SegmenterError(f"The engine's worker {words}.{told}")
 
 
-def describe_exit(code: int) -> str:
+def describe_exit(code: int, kind: JobKind = JOB_KINDS["segment"]) -> str:
     """How a process ended without a last message, in words.
 
     Parameters
     ----------
     code : int
         `Popen.returncode`: negative for a signal, as POSIX has it.
+    kind : JobKind
+        Of the job that it did: it knows what to do about memory and native libraries.
     """
     name = _WINDOWS_CRASHES.get(code & 0xFFFFFFFF) if sys.platform == "win32" else None
     if code < 0 and name is None:
@@ -301,7 +305,9 @@ def describe_exit(code: int) -> str:
             name = f"signal {-code}"
     if name is None:
         return f"ended with exit code {code} and no result"
-    advice = _SIGNAL_ADVICE.get(name)
+    advice = _SIGNAL_ADVICE.get(name, "").format(
+        less_memory=kind.less_memory, less_native=kind.less_native
+    )
     return f"was killed ({name})" + (f": {advice}" if advice else "")
 
 

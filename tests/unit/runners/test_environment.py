@@ -39,6 +39,13 @@ from unet_segmenter.runners.environment import (
     verify_environment,
 )
 from unet_segmenter.runners.environment_check import is_complete, lock_hash, read_lock
+from unet_segmenter.runners.training_environment import (
+    TRAINING_MODULES,
+    add_training,
+    has_training,
+    training_lock,
+    verify_training,
+)
 
 # What QGIS's launchers, an active virtual environment and a careless user leave behind.
 NONSENSE = {
@@ -124,7 +131,10 @@ def test_the_lock_holds_each_package_that_the_engine_imports(repository: Path) -
     assert names <= {package.name for package in read_lock(engine_lock())}
 
 
-@pytest.mark.parametrize("name", ["resources/requirements/engine", "requirements/dev"])
+@pytest.mark.parametrize(
+    "name",
+    ["resources/requirements/engine", "resources/requirements/training", "requirements/dev"],
+)
 def test_locks_have_a_hash_for_every_package_and_name_no_index(repository: Path, name: str) -> None:
     text = (repository / f"{name}.txt").read_text()
     entries = [e for e in re.split(r"\n(?=[a-z])", text) if re.match(r"[a-z]", e)]
@@ -134,10 +144,21 @@ def test_locks_have_a_hash_for_every_package_and_name_no_index(repository: Path,
     assert "index" not in text
 
 
-def test_development_has_the_engine_s_packages_in_the_same_versions(repository: Path) -> None:
+def test_development_has_the_packages_of_engine_and_training_in_the_same_versions(
+    repository: Path,
+) -> None:
     engine = {(p.name, p.versions) for p in read_lock(engine_lock())}
+    training = {(p.name, p.versions) for p in read_lock(training_lock())}
     dev = {(p.name, p.versions) for p in read_lock(repository / "requirements" / "dev.txt")}
-    assert engine <= dev
+    assert engine | training <= dev
+
+
+def test_training_adds_packages_and_changes_none_of_the_engine_s(repository: Path) -> None:
+    added = {package.name for package in read_lock(training_lock())}
+    assert not added & {package.name for package in read_lock(engine_lock())}
+    wanted = (repository / "requirements" / "training.in").read_text().split("\n")
+    assert {line for line in wanted if line and not line.startswith("#")} == set(TRAINING_MODULES)
+    assert set(TRAINING_MODULES) <= added
 
 
 def test_a_package_for_one_system_only_is_not_required_on_all(tmp_path: Path) -> None:
@@ -522,10 +543,58 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, lock: Path) -> Non
 
 def test_two_set_ups_of_one_environment_do_not_run_at_once(tmp_path: Path, lock: Path) -> None:
     with (
-        environment_setup._exclusive(tmp_path / "e"),
+        environment_setup.exclusive(tmp_path / "e"),
         pytest.raises(RuntimeMissingError, match="Another set-up"),
     ):
         create_environment(tmp_path / "e", lock=lock, modules={})
+
+
+# --- training ------------------------------------------------------------------------------
+
+
+def test_training_is_added_to_the_engine_s_environment_and_leaves_it_as_it_was(
+    tmp_path: Path, wheels: Path
+) -> None:
+    engine, training, target = tmp_path / "engine.txt", tmp_path / "training.txt", tmp_path / "e"
+    engine.write_text(write_wheel(wheels, "alpha", "1.0"))
+    training.write_text(write_wheel(wheels, "beta", "2.0"))
+    environ, beta = site(wheels), {"beta": "beta"}
+    create_environment(target, lock=engine, modules={"alpha": "alpha"}, environ=environ)
+    assert not has_training(target, training)
+    before = verify_training(environment_python(target), lock=training, modules=beta)
+    assert before.state is State.ABSENT
+    assert "has none of the packages that training needs" in before.message
+    assert "WITH_TRAINING" in before.message
+
+    report = add_training(target, lock=training, modules=beta, environ=environ)
+    assert report.state is State.READY
+    assert "has all 1 packages that training needs" in report.message
+    assert has_training(target, training)
+    assert is_complete(target, engine)
+
+    (wheels / "beta-2.0-py3-none-any.whl").unlink()
+    assert add_training(target, lock=training, modules=beta, environ=environ).ready, (
+        "a second call downloads nothing"
+    )
+    training.write_text(training.read_text() + "gamma==3.0 --hash=sha256:00\n")
+    assert not has_training(target, training), "a new lock is noticed"
+    assert is_complete(target, engine)
+
+
+def test_a_failure_to_add_training_leaves_the_engine_usable(tmp_path: Path, wheels: Path) -> None:
+    engine, training, target = tmp_path / "engine.txt", tmp_path / "training.txt", tmp_path / "e"
+    engine.write_text(write_wheel(wheels, "alpha", "1.0"))
+    training.write_text(f"beta==2.0 --hash=sha256:{'0' * 64}\n")
+    create_environment(target, lock=engine, modules={"alpha": "alpha"}, environ=site(wheels))
+    with pytest.raises(RuntimeMissingError, match=r"no build of a package.*beta==2\.0"):
+        add_training(target, lock=training, modules={}, environ=site(wheels))
+    assert not has_training(target, training)
+    assert is_complete(target, engine)
+
+
+def test_training_is_not_added_to_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeMissingError, match="There is no environment in"):
+        add_training(tmp_path / "e", lock=training_lock())
 
 
 # --- the interpreter to make it from -------------------------------------------------------

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kinds of job that a worker can do: one table, open for others.
+
+A kind names its specification and its function by text, because the parent is QGIS's own Python,
+which has none of the packages that they import: only the worker resolves them. The parent
+describes such a job as a `PlainJob` and gets its result as plain JSON values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Protocol
+
+from ..engine.errors import RuntimeMissingError
+from ..engine.job import JobResult
+from .environment_check import REMEDY
+from .training_environment import TRAINING_REMEDY
+
+_PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
+_PACKAGE = __package__.rpartition(".")[0]
+
+
+class JsonJob(Protocol):
+    """A job that travels as JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+
+
+@dataclass(frozen=True)
+class PlainJob:
+    """A job as its JSON values, for a Python that cannot import its class."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The values themselves."""
+        return dict(self.values)
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """One kind of job.
+
+    Parameters
+    ----------
+    spec, run : str
+        "module:name" of the class of the job and of the function that does it, in the plugin's
+        package or in `training`.
+    read_result : callable
+        What the parent makes of the result's JSON values.
+    modules : tuple of str
+        Modules that the environment must have, beyond those of the engine.
+    seconds_to_stop : float
+        How long a cancelled run may take to end by itself; then it is killed.
+    less_memory : str
+        What to do where memory ran out.
+    less_native : str
+        What to do where a native library crashed.
+    """
+
+    spec: str
+    run: str
+    read_result: Callable[[dict[str, Any]], Any] = dict
+    modules: tuple[str, ...] = ()
+    seconds_to_stop: float = 1.0
+    less_memory: str = "Choose a smaller BLOCK_SIZE or BATCH, or close other programs"
+    less_native: str = "Try another RUNTIME, or PRECISION f32"
+
+    def read_job(self, values: dict[str, Any]) -> Any:
+        """The job that the JSON values describe.
+
+        Raises
+        ------
+        SegmenterError
+            If they describe none, or the environment lacks what the job needs.
+        """
+        self._require_modules()
+        return load(self.spec).from_json(values)
+
+    def do(self, job: Any, progress: Any) -> Any:
+        """Do the job in this process and return its result."""
+        self._require_modules()
+        return load(self.run)(job, progress)
+
+    def _require_modules(self) -> None:
+        absent = [name for name in self.modules if importlib.util.find_spec(name) is None]
+        if absent:
+            raise RuntimeMissingError(
+                f"Training needs packages that the engine's environment lacks "
+                f"({', '.join(absent)}). {TRAINING_REMEDY}"
+            )
+
+
+JOB_KINDS: dict[str, JobKind] = {
+    "segment": JobKind(
+        "engine.job:JobSpec", "engine.pipeline:run_job", read_result=JobResult.from_json
+    ),
+    "evaluate": JobKind("engine.evaluate:EvaluateJob", "engine.evaluate:run_evaluate"),
+    "prepare": JobKind(
+        "training.prepare:PrepareSpec",
+        "training.prepare:prepare",
+        less_memory="Choose a smaller CHIP_SIZE or SCALE, or close other programs",
+        less_native="Run it again; if it recurs, look whether the files can be opened elsewhere",
+    ),
+    "train": JobKind(
+        "training.train:TrainSpec",
+        "training.train:train",
+        modules=("keras", "matplotlib", "onnx"),
+        # It stops between two steps, and a step of large crops on a small machine takes a while.
+        seconds_to_stop=30.0,
+        less_memory="Choose a smaller BATCH or SIZE, or close other programs",
+        less_native="Run it again: it goes on from the last epoch; try a smaller BATCH",
+    ),
+}
+
+
+def load(reference: str) -> Any:
+    """The object that "module:name" means.
+
+    `training` lies inside the plugin's folder where the plugin is installed, and beside the
+    package in a checkout. It is found by name at run time: the plugin never imports it.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If a package that the module imports is absent.
+    """
+    module, _, name = reference.partition(":")
+    inside = not module.startswith("training.") or (_PACKAGE_FOLDER / "training").is_dir()
+    try:
+        found = importlib.import_module(f"{_PACKAGE}.{module}" if inside else module)
+    except ImportError as error:
+        remedy = TRAINING_REMEDY if module.startswith("training.") else REMEDY
+        raise RuntimeMissingError(f"The engine cannot start: {error}. {remedy}") from error
+    return getattr(found, name)
+
+
+def result_values(result: Any) -> dict[str, Any]:
+    """A result as plain JSON values: by its `to_json`, or the fields of a dataclass."""
+    if hasattr(result, "to_json"):
+        values: dict[str, Any] = result.to_json()
+        return values
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return {key: _plain(value) for key, value in dataclasses.asdict(result).items()}
+    return dict(result)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
