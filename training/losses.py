@@ -1,13 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Losses on logits, one-vs-rest per class, with an ignore value. Backend-agnostic (keras.ops)."""
+"""Losses on logits, with an ignore value and class weights. Backend-agnostic (keras.ops).
+
+One-vs-rest losses take K channels, label ``k + 1`` being positive in channel ``k``. Softmax losses
+take K + 1 channels, of which 0 is "none of the classes". The label 255 does not count.
+
+All sums run over the whole batch: a crop without a class then says nothing against the class.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
 
-from .datasets.aeroscapes import IGNORE
+from .dataset import IGNORE
+
+PIXELS = (0, 1, 2)
+"""Axes of batch, rows and columns."""
 
 
 def one_vs_rest(labels: Any, classes: int) -> tuple[Any, Any]:
@@ -20,33 +31,219 @@ def one_vs_rest(labels: Any, classes: int) -> tuple[Any, Any]:
     return targets, ops.cast(ops.not_equal(labels, IGNORE), "float32")
 
 
-def binary_cross_entropy(targets: Any, logits: Any, valid: Any) -> Any:
-    """Return the mean over valid pixels and classes."""
-    entropy = ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
-    per_class = ops.sum(entropy * valid, axis=(0, 1, 2)) / (ops.sum(valid) + 1e-6)
-    return ops.mean(per_class)
+def none_and_classes(labels: Any, channels: int) -> tuple[Any, Any]:
+    """Return targets (B, H, W, K + 1) and validity (B, H, W, 1): label ``k`` is channel ``k``."""
+    labels = ops.cast(labels, "int32")[..., None]
+    targets = ops.cast(ops.equal(labels, ops.arange(channels, dtype="int32")), "float32")
+    return targets, ops.cast(ops.not_equal(labels, IGNORE), "float32")
 
 
-def dice_loss(targets: Any, logits: Any, valid: Any) -> Any:
+def binary_cross_entropy(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
+    """Return the mean over valid pixels and (weighted) classes."""
+    return _mean(_mean_entropy(targets, logits, valid), weights)
+
+
+def weighted_cross_entropy(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
+    """Return the mean over valid pixels and classes; positives of a class count by its weight.
+
+    So a weight above 1 buys recall for precision, with one class too.
+    """
+    per_pixel = 1.0 if weights is None else 1.0 + targets * (weights - 1.0)
+    entropy = _entropy(targets, logits) * per_pixel * valid
+    return ops.mean(ops.sum(entropy, axis=PIXELS) / (ops.sum(valid) + 1e-6))
+
+
+def dice_loss(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
     """Return 1 - soft Dice over the batch, the mean over the classes present in it.
 
     A class absent from the batch has Dice 0 whatever is predicted: it would pull at every
     weight for nothing, so it is left to the cross-entropy.
     """
-    probability = ops.sigmoid(logits)
-    axes = (0, 1, 2)
-    shared = ops.sum(probability * targets * valid, axis=axes)
-    area = ops.sum((probability + targets) * valid, axis=axes)
-    present = ops.cast(ops.sum(targets * valid, axis=axes) > 0, "float32")
-    loss = 1.0 - (2.0 * shared + 1.0) / (area + 1.0)
-    return ops.sum(loss * present) / ops.maximum(ops.sum(present), 1.0)
+    return _soft_dice(ops.sigmoid(logits), targets, valid, weights)
 
 
-def dice_and_cross_entropy(labels: Any, logits: Any) -> Any:
+def dice_and_cross_entropy(labels: Any, logits: Any, weights: Any = None) -> Any:
     """Return the sum of both, of labels (B, H, W) and logits (B, H, W, K)."""
     logits = ops.cast(logits, "float32")
     targets, valid = one_vs_rest(labels, logits.shape[-1])
-    return dice_loss(targets, logits, valid) + binary_cross_entropy(targets, logits, valid)
+    dice = dice_loss(targets, logits, valid, weights)
+    return dice + binary_cross_entropy(targets, logits, valid, weights)
 
 
-LOSSES = {"dice+bce": dice_and_cross_entropy}
+def course_dice(targets: Any, logits: Any, valid: Any, _weights: Any = None) -> Any:
+    """Return 1 - soft Dice with smoothing 1 over the batch, all classes being one heap of pixels.
+
+    With one class the course's loss; a batch without the class counts too.
+    """
+    probability = ops.sigmoid(logits) * valid
+    targets = targets * valid
+    shared, area = ops.sum(probability * targets), ops.sum(probability) + ops.sum(targets)
+    return 1.0 - (2.0 * shared + 1.0) / (area + 1.0)
+
+
+def focal_loss(
+    targets: Any,
+    logits: Any,
+    valid: Any,
+    weights: Any = None,
+    gamma: float = 2.0,
+    alpha: float = 0.25,
+) -> Any:
+    """Return cross-entropy in which easy pixels fade by ``(1 - p) ** gamma``.
+
+    References
+    ----------
+    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+    """
+    probability = ops.sigmoid(logits)
+    wrong = ops.abs(targets - probability)
+    share = alpha * targets + (1.0 - alpha) * (1.0 - targets)
+    # A power of exactly 0 has no finite gradient below gamma 1.
+    faded = share * ops.power(ops.maximum(wrong, 1e-7), gamma) * _entropy(targets, logits)
+    return _mean(ops.sum(faded * valid, axis=PIXELS) / (ops.sum(valid) + 1e-6), weights)
+
+
+def tversky_loss(
+    targets: Any,
+    logits: Any,
+    valid: Any,
+    weights: Any = None,
+    false: float = 0.3,
+    missed: float = 0.7,
+) -> Any:
+    """Return 1 - Tversky index over the batch, the mean over the classes present in it.
+
+    Parameters
+    ----------
+    false, missed : float
+        What a pixel claimed wrongly costs, and one missed; 0.5 each is Dice.
+
+    References
+    ----------
+    Salehi, Erdogmus and Gholipour, "Tversky loss function for image segmentation using 3D fully
+    convolutional deep networks", MLMI 2017.
+    """
+    probability = ops.sigmoid(logits)
+    hit = ops.sum(probability * targets * valid, axis=PIXELS)
+    false_sum = ops.sum(probability * (1.0 - targets) * valid, axis=PIXELS)
+    missed_sum = ops.sum((1.0 - probability) * targets * valid, axis=PIXELS)
+    index = (hit + 1.0) / (hit + false * false_sum + missed * missed_sum + 1.0)
+    return _mean_of_present(1.0 - index, targets, valid, weights)
+
+
+def softmax_cross_entropy(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
+    """Return the mean over valid pixels, each counting by the weight of its class.
+
+    ``weights`` are those of the classes; "none of them" has weight 1.
+    """
+    entropy = -ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1, keepdims=True)
+    share = valid if weights is None else valid * _of_pixels(targets, weights)
+    return ops.sum(entropy * share) / (ops.sum(share) + 1e-6)
+
+
+def softmax_dice_loss(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
+    """Return 1 - soft Dice over the batch of the classes present; "none" has no area to match."""
+    probability = ops.softmax(logits, axis=-1)
+    return _soft_dice(probability[..., 1:], targets[..., 1:], valid, weights)
+
+
+def softmax_dice_and_cross_entropy(
+    targets: Any, logits: Any, valid: Any, weights: Any = None
+) -> Any:
+    """Return the sum of both."""
+    dice = softmax_dice_loss(targets, logits, valid, weights)
+    return dice + softmax_cross_entropy(targets, logits, valid, weights)
+
+
+def _entropy(targets: Any, logits: Any) -> Any:
+    # Of the forms that do not overflow the one whose gradient is right at a logit of 0 too.
+    return ops.softplus(logits) - logits * targets
+
+
+def _mean_entropy(targets: Any, logits: Any, valid: Any) -> Any:
+    return ops.sum(_entropy(targets, logits) * valid, axis=PIXELS) / (ops.sum(valid) + 1e-6)
+
+
+def _soft_dice(probability: Any, targets: Any, valid: Any, weights: Any) -> Any:
+    shared = ops.sum(probability * targets * valid, axis=PIXELS)
+    area = ops.sum((probability + targets) * valid, axis=PIXELS)
+    loss = 1.0 - (2.0 * shared + 1.0) / (area + 1.0)
+    return _mean_of_present(loss, targets, valid, weights)
+
+
+def _mean_of_present(loss: Any, targets: Any, valid: Any, weights: Any) -> Any:
+    present = ops.cast(ops.sum(targets * valid, axis=PIXELS) > 0, "float32")
+    share = present if weights is None else present * weights
+    whole = ops.maximum(ops.sum(present), 1.0) if weights is None else ops.sum(share) + 1e-6
+    return ops.sum(loss * share) / whole
+
+
+def _mean(per_class: Any, weights: Any) -> Any:
+    if weights is None:
+        return ops.mean(per_class)
+    return ops.sum(per_class * weights) / (ops.sum(weights) + 1e-6)
+
+
+def _of_pixels(targets: Any, weights: Any) -> Any:
+    none_first = ops.concatenate([ops.ones((1,), "float32"), weights])
+    return ops.sum(targets * none_first, axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of targets, logits, validity and class weights, and the head that it is for."""
+
+    function: Callable[..., Any]
+    head: str
+    title: str
+
+    def __call__(self, labels: Any, logits: Any, weights: Any = None) -> Any:
+        """Return the loss, a float32 scalar, of labels (B, H, W) and logits (B, H, W, C)."""
+        logits = ops.cast(logits, "float32")
+        encode = one_vs_rest if self.head == "sigmoid" else none_and_classes
+        targets, valid = encode(labels, logits.shape[-1])
+        return self.function(targets, logits, valid, weights)
+
+
+def _dice_and_bce(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
+    dice = dice_loss(targets, logits, valid, weights)
+    return dice + binary_cross_entropy(targets, logits, valid, weights)
+
+
+LOSSES = {
+    "dice+bce": Loss(_dice_and_bce, "sigmoid", "soft Dice and cross-entropy, one-vs-rest"),
+    "dice": Loss(dice_loss, "sigmoid", "soft Dice of the classes present"),
+    "bce": Loss(binary_cross_entropy, "sigmoid", "cross-entropy, one-vs-rest"),
+    "weighted-bce": Loss(
+        weighted_cross_entropy, "sigmoid", "cross-entropy, positives counted by class weight"
+    ),
+    "focal": Loss(focal_loss, "sigmoid", "focal loss, gamma 2: hard pixels first"),
+    "tversky": Loss(tversky_loss, "sigmoid", "Tversky: a missed pixel costs 0.7, a false one 0.3"),
+    "course-dice": Loss(course_dice, "sigmoid", "the course's: 1 - soft Dice, smoothed by 1"),
+    "cross-entropy": Loss(softmax_cross_entropy, "softmax", "softmax cross-entropy"),
+    "dice+cross-entropy": Loss(
+        softmax_dice_and_cross_entropy, "softmax", "soft Dice and softmax cross-entropy"
+    ),
+}
+"""What ``--loss`` offers, by name."""
+
+DEFAULT_LOSS = {"sigmoid": "dice+bce", "softmax": "dice+cross-entropy"}
+
+
+def keras_loss(name: str, class_weights: Sequence[float] = ()) -> Any:
+    """Return a `keras.losses.Loss` of integer labels (B, H, W) and logits (B, H, W, C).
+
+    A class of its own, as Keras drops the channel axis of a single channel before it calls a
+    function.
+    """
+    import keras
+    import numpy as np
+
+    chosen = LOSSES[name]
+    weights = np.asarray(class_weights, np.float32) if len(class_weights) else None
+
+    class Chosen(keras.losses.Loss):
+        def call(self, labels: Any, logits: Any) -> Any:
+            return chosen(labels, logits, weights)
+
+    return Chosen(name="loss")
