@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fit calibration and thresholds of each class on validation, and say what they are worth.
+
+All that is needed of the pixels is their histogram over probability, which holds any number of
+them in some kilobytes, so every pixel counts and none is drawn. It does not matter what made the
+probabilities: one model on its validation split, or the models of a leave-sites-out run, each on
+the sites that it did not see.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.metrics import BinaryCounts
+from unet_segmenter.engine.model_card import Calibration
+from unet_segmenter.engine.reliability import (
+    BIN_EDGES,
+    ReliabilityCurve,
+    ScoreHistogram,
+    reliability_curve,
+)
+
+LARGEST_SCALE = 20.0
+LARGEST_OFFSET = 20.0
+TIE = 5e-4
+"""Thresholds whose IoU lies so near to the best are as good: the middle of them is taken."""
+
+
+@dataclass(frozen=True)
+class CalibrationPlan:
+    """How to calibrate, and how to choose thresholds.
+
+    Attributes
+    ----------
+    method : str
+        A key of `METHODS`.
+    threshold : str
+        A key of `THRESHOLDS`.
+    fixed : float
+        The threshold of "fixed", and of classes that validation does not show.
+    """
+
+    method: str = "platt"
+    threshold: str = "best"
+    fixed: float = 0.5
+
+    def __post_init__(self) -> None:
+        for what, value, table in (
+            ("calibration", self.method, METHODS), ("threshold", self.threshold, THRESHOLDS),
+        ):  # fmt: skip
+            if value not in table:
+                raise JobError(f"{what} {value!r} is unknown; known are {', '.join(table)}")
+        if not 0 < self.fixed < 1:
+            raise JobError(f"the threshold must lie between 0 and 1, but it is {self.fixed}")
+
+
+@dataclass(frozen=True)
+class ClassCalibration:
+    """What the card says of one class: a probability counts from ``threshold`` on, calibrated."""
+
+    calibration: Calibration = field(default=Calibration())
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """Calibration and threshold a class, in the order of the channels, and how they did.
+
+    Attributes
+    ----------
+    report : dict
+        For the card: method, groups, per class the expected calibration error before and after,
+        and the IoU at 0.5 before and at the threshold after.
+    curves : dict of str to tuple of list of ReliabilityCurve
+        "before" and "after", a curve a class.
+    """
+
+    classes: tuple[ClassCalibration, ...]
+    report: dict[str, Any]
+    curves: dict[str, list[ReliabilityCurve]] = field(default_factory=dict, compare=False)
+
+
+def calibrate(
+    groups: Mapping[str, ScoreHistogram],
+    names: Iterable[str],
+    plan: CalibrationPlan | None = None,
+) -> CalibrationResult:
+    """Fit on all groups; judge on groups that the fit did not see.
+
+    With two groups or more every group is judged by a fit on the others, and the numbers are
+    pooled over them. With one, they are of the pixels that were fitted, and the report says so.
+
+    Parameters
+    ----------
+    groups : mapping of str to ScoreHistogram
+        Raw probabilities and truth by group (site), see `histograms`.
+    names : iterable of str
+        Names of the classes in the order of the channels.
+    plan : CalibrationPlan, optional
+
+    Returns
+    -------
+    CalibrationResult
+
+    Raises
+    ------
+    JobError
+        If there is no group.
+    """
+    plan, names = plan or CalibrationPlan(), list(names)
+    if not groups:
+        raise JobError("there is nothing to calibrate on: the validation split has no image")
+    pooled = _sum(groups.values())
+    final = [fit_class(pooled, k, plan) for k in range(len(names))]
+    judged = _judge(groups, plan) if len(groups) > 1 else [(pooled, final)]
+    before, after = (
+        [_curve(judged, k, calibrated) for k in range(len(names))] for calibrated in (False, True)
+    )
+    half = pooled.counts_at([0.5] * len(names))
+    counts = sum(
+        (_counts(histogram, fitted) for histogram, fitted in judged),
+        start=BinaryCounts.zero(len(names)),
+    )
+    iou = half.scores()["iou"], counts.scores()["iou"]
+    report = {
+        **asdict(plan),
+        "groups": sorted(groups),
+        "judged_on": (
+            "each group by a fit on the others" if len(groups) > 1
+            else "the pixels that were fitted: there is one group only"
+        ),
+        "pixels": int(pooled.counts[0].sum()),
+        "per_class": {
+            name: {
+                "ece_before": _rounded(before[k].ece()), "ece_after": _rounded(after[k].ece()),
+                "iou_at_half_before": _rounded(iou[0][k]),
+                "iou_at_threshold_after": _rounded(iou[1][k]),
+            }
+            for k, name in enumerate(names)
+        },
+        "mean_ece_before": _rounded(_mean([curve.ece() for curve in before])),
+        "mean_ece_after": _rounded(_mean([curve.ece() for curve in after])),
+        "mean_iou_at_half_before": _rounded(half.mean_iou()),
+        "mean_iou_at_threshold_after": _rounded(counts.mean_iou()),
+    }  # fmt: skip
+    return CalibrationResult(tuple(final), report, {"before": before, "after": after})
+
+
+def histograms(
+    probabilities_of: Callable[[np.ndarray], np.ndarray],
+    samples: Iterable[tuple[str, np.ndarray, np.ndarray]],
+) -> dict[str, ScoreHistogram]:
+    """Return a histogram a group of a model's raw probabilities.
+
+    Parameters
+    ----------
+    probabilities_of : callable
+        Image (H, W, B) to raw probabilities (H, W, K).
+    samples : iterable of (group, image, mask)
+        Masks (H, W) uint8: 0 none of the classes, k + 1 channel k, 255 ignored.
+    """
+    groups: dict[str, list[ScoreHistogram]] = defaultdict(list)
+    for group, image, mask in samples:
+        found = ScoreHistogram.of(probabilities_of(image), mask)
+        groups[group] = [found + groups[group][0]] if groups[group] else [found]
+    return {group: only for group, (only,) in groups.items()}
+
+
+def histogram_of_logits(logits: np.ndarray, labels: np.ndarray) -> ScoreHistogram:
+    """Return the histogram of one-vs-rest logits (..., K) against labels (...)."""
+    return ScoreHistogram.of(1 / (1 + np.exp(-logits.astype(np.float64))), labels)
+
+
+def fit_class(histogram: ScoreHistogram, k: int, plan: CalibrationPlan) -> ClassCalibration:
+    """Return calibration and threshold of channel ``k``.
+
+    A class of which validation shows no pixel, or nothing else, keeps its probabilities and the
+    fixed threshold: there is nothing to learn from.
+    """
+    positives, negatives = histogram.positives[k], histogram.negatives[k]
+    if not positives.any() or not negatives.any():
+        return ClassCalibration(threshold=plan.fixed)
+    logits = _logit(histogram.mean_probability()[k])
+    scale, offset = METHODS[plan.method](logits, positives, negatives)
+    calibration = Calibration(round(float(scale), 4), round(float(offset), 4))
+    threshold = THRESHOLDS[plan.threshold](histogram, k, calibration, plan.fixed)
+    return ClassCalibration(calibration, round(float(np.clip(threshold, 0.001, 0.999)), 4))
+
+
+def into_card(content: dict[str, Any], result: CalibrationResult) -> dict[str, Any]:
+    """Return a card's content with the result in its classes and as its "calibration"."""
+    classes = sorted(content["output"]["classes"], key=lambda cls: cls["channel"])
+    fitted = [
+        {**cls, "threshold": one.threshold, "calibration": asdict(one.calibration)}
+        for cls, one in zip(classes, result.classes, strict=True)
+    ]
+    output = {**content["output"], "classes": fitted}
+    return {**content, "output": output, "calibration": result.report}
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return a calibration report as Markdown."""
+    lines = [
+        "| class | ECE before | after | IoU at 0.5 before | at the threshold after |",
+        "|---|---|---|---|---|",
+    ]
+    keys = ("ece_before", "ece_after", "iou_at_half_before", "iou_at_threshold_after")
+    for name, row in report["per_class"].items():
+        lines.append(f"| {name} | {' | '.join(_cell(row[key]) for key in keys)} |")
+    mean = " | ".join(_cell(report[f"mean_{key}"]) for key in keys)
+    return "\n".join([*lines, f"| **mean** | {mean} |"])
+
+
+def _judge(
+    groups: Mapping[str, ScoreHistogram], plan: CalibrationPlan
+) -> list[tuple[ScoreHistogram, list[ClassCalibration]]]:
+    judged = []
+    for held_out, histogram in groups.items():
+        rest = _sum(other for name, other in groups.items() if name != held_out)
+        fitted = [fit_class(rest, k, plan) for k in range(len(histogram.positives))]
+        judged.append((histogram, fitted))
+    return judged
+
+
+def _curve(
+    judged: list[tuple[ScoreHistogram, list[ClassCalibration]]], k: int, calibrated: bool
+) -> ReliabilityCurve:
+    counts, positives, means = [], [], []
+    for histogram, fitted in judged:
+        mean = histogram.mean_probability()[k]
+        counts.append(histogram.counts[k])
+        positives.append(histogram.positives[k])
+        means.append(_applied(mean, fitted[k].calibration) if calibrated else mean)
+    return reliability_curve(*(np.concatenate(part) for part in (counts, positives, means)))
+
+
+def _counts(histogram: ScoreHistogram, fitted: list[ClassCalibration]) -> BinaryCounts:
+    """Counts at the thresholds, which are of calibrated probabilities."""
+    raw = [
+        _sigmoid((_logit(np.float64(one.threshold)) - one.calibration.offset)
+                 / one.calibration.scale)
+        for one in fitted
+    ]  # fmt: skip
+    return histogram.counts_at(raw)
+
+
+# Methods: logits (B,), positives (B,) and negatives (B,) -> scale and offset.
+
+
+def _platt(
+    logits: np.ndarray, positives: np.ndarray, negatives: np.ndarray, free_offset: bool = True
+) -> tuple[float, float]:
+    """Minimise the cross-entropy of sigmoid(scale * logit + offset).
+
+    References
+    ----------
+    J. Platt, "Probabilistic outputs for support vector machines and comparisons to regularized
+    likelihood methods", 1999; his targets, which stand in for a prior, keep the fit finite where
+    a threshold parts the classes.
+    """
+    from scipy.optimize import minimize
+
+    many, few = positives.sum(), negatives.sum()
+    high, low = (many + 1) / (many + 2), 1 / (few + 2)
+    share = (positives * high + negatives * low) / (many + few)
+    weight = (positives + negatives) / (many + few)
+
+    def entropy(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        z = parameters[0] * logits + parameters[1]
+        slope = weight * _sigmoid(z) - share
+        loss = float((weight * np.logaddexp(0, z) - share * z).sum())
+        return loss, np.array([(slope * logits).sum(), slope.sum() if free_offset else 0.0])
+
+    limit = LARGEST_OFFSET if free_offset else 0.0
+    found = minimize(
+        entropy, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B",
+        bounds=[(1 / LARGEST_SCALE, LARGEST_SCALE), (-limit, limit)],
+        options={"ftol": 1e-12, "gtol": 1e-9, "maxiter": 500},
+    )  # fmt: skip
+    scale, offset = found.x
+    return float(scale), float(offset)
+
+
+def _temperature(
+    logits: np.ndarray, positives: np.ndarray, negatives: np.ndarray
+) -> tuple[float, float]:
+    """The same without an offset: one over the temperature.
+
+    References
+    ----------
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    return _platt(logits, positives, negatives, free_offset=False)
+
+
+METHODS: dict[str, Callable[..., tuple[float, float]]] = {
+    "platt": _platt,
+    "temperature": _temperature,
+    "none": lambda _logits, _positives, _negatives: (1.0, 0.0),
+}
+
+
+# Thresholds: histogram, channel, its calibration, the fixed one -> calibrated probability.
+
+
+def _best(
+    histogram: ScoreHistogram, k: int, calibration: Calibration, _fixed: float
+) -> float:  # fmt: skip
+    """The threshold with the highest IoU; of a plateau its middle."""
+    iou = histogram.iou_by_edge()[k, 1:-1]
+    good = iou >= np.nanmax(iou) - TIE
+    first = last = int(np.nanargmax(iou))
+    while first > 0 and good[first - 1]:
+        first -= 1
+    while last + 1 < good.size and good[last + 1]:
+        last += 1
+    edges = _logit(BIN_EDGES[1:-1])
+    return float(_applied(_sigmoid((edges[first] + edges[last]) / 2), calibration))
+
+
+def _otsu(histogram: ScoreHistogram, k: int, calibration: Calibration, _fixed: float) -> float:
+    """The threshold that parts the probabilities best, whatever the truth is (Otsu, 1979)."""
+    from skimage.filters import threshold_otsu
+
+    # Otsu's method is about values, so its bins are even in them.
+    values = _applied(histogram.mean_probability()[k], calibration)
+    counts, edges = np.histogram(values, 256, (0, 1), weights=histogram.counts[k])
+    return float(threshold_otsu(hist=(counts, (edges[:-1] + edges[1:]) / 2)))
+
+
+THRESHOLDS: dict[str, Callable[..., float]] = {
+    "best": _best,
+    "otsu": _otsu,
+    "fixed": lambda _histogram, _k, _calibration, fixed: fixed,
+}
+
+
+def _sum(histograms: Iterable[ScoreHistogram]) -> ScoreHistogram:
+    first, *others = histograms
+    return sum(others, start=first)
+
+
+def _applied(probability: np.ndarray, calibration: Calibration) -> np.ndarray:
+    return _sigmoid(calibration.scale * _logit(probability) + calibration.offset)
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    clipped = np.clip(probability, 1e-7, 1 - 1e-7)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def _sigmoid(logit: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logit))
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
