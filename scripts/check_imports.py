@@ -35,6 +35,7 @@ FORBIDDEN = {
     "engine/": ("qgis", "osgeo", "PyQt5", "PyQt6"),
     "runners/": ("qgis", "osgeo", "PyQt5", "PyQt6"),
     "cli.py": ("qgis", "osgeo", "PyQt5", "PyQt6"),
+    "commands/": ("qgis", "osgeo", "PyQt5", "PyQt6"),
     "processing/": ("qgis.PyQt.QtWidgets", "qgis.gui", "PyQt5", "PyQt6", "numpy"),
     "gui/": ("PyQt5", "PyQt6", "numpy"),
     "plugin.py": ("PyQt5", "PyQt6", "numpy"),

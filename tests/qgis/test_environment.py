@@ -69,9 +69,21 @@ def test_the_engine_s_environment_is_ready(run, tmp_path):
     results = run("checkenvironment", OUTPUT=str(tmp_path / "report.html"))
     assert results["MESSAGE"].startswith(python)
     assert results["READY"] is True
+    assert results["TRAINING"] is True, results["TRAINING_MESSAGE"]
+    assert "has all" in results["TRAINING_MESSAGE"]
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "tensorflow" in text
     assert 'class="good"' in text
     assert 'class="bad"' not in text
+
+
+def test_an_environment_without_the_packages_for_training_says_how_to_add_them(
+    run, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("UNET_SEGMENTER_PYTHON", "/usr/bin/python3")
+    results = run("checkenvironment", OUTPUT=str(tmp_path / "report.html"))
+    assert results["TRAINING"] is False
+    assert "WITH_TRAINING" in results["TRAINING_MESSAGE"]
 
 
 @pytest.fixture
@@ -94,7 +106,12 @@ def creation(monkeypatch):
         python.symlink_to(sys.executable)
         return EnvironmentReport(python, State.READY, f"{python} is ready.", "3.11.2")
 
+    def add(target, progress):
+        calls.append("training")
+        return EnvironmentReport(environment_python(target), State.READY, "It can train.", "3.11")
+
     monkeypatch.setattr(alg_setupenvironment, "create_environment", create)
+    monkeypatch.setattr(alg_setupenvironment, "add_training", add)
     return calls
 
 
@@ -109,6 +126,12 @@ def test_the_environment_is_made_in_the_user_s_data_folder(
     assert results["PYTHON_VERSION"] == "3.11.2"
     assert feedback.stages == ["Collecting numpy"]
     assert settings.engine_python() == ""
+
+
+def test_packages_for_training_are_added_when_asked_for(run, no_environment, creation, tmp_path):
+    results = run("setupenvironment", WITH_TRAINING=True)
+    assert creation[1:] == ["training"]
+    assert results["MESSAGE"].endswith("is ready. It can train.")
 
 
 def test_another_folder_is_remembered_in_the_options(run, no_environment, creation, tmp_path):

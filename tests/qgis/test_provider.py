@@ -160,8 +160,11 @@ def test_the_choice_of_models_is_the_library_with_the_user_s_folder(provider):
             "OUTPUT NAME VERSION TITLE LICENSE CITATION CLASSES BANDS FOLDER CLASS_COUNT HALO "
             "DIVISOR INTACT",
         ),
-        ("checkenvironment", "OUTPUT READY PYTHON PYTHON_VERSION STATE MESSAGE"),
-        ("setupenvironment", "PYTHON PYTHON_VERSION MESSAGE"),
+        (
+            "checkenvironment",
+            "OUTPUT READY PYTHON PYTHON_VERSION STATE MESSAGE TRAINING TRAINING_MESSAGE",
+        ),
+        ("setupenvironment", "PYTHON PYTHON_VERSION TRAINING MESSAGE"),
     ],
 )
 def test_outputs_are_declared(provider, name, outputs):

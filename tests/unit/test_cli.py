@@ -14,6 +14,7 @@ import pytest
 
 from tests.toy_rasters import read_raster, texture, write_raster
 from unet_segmenter import cli
+from unet_segmenter.commands.segment import DEFAULT_MODEL
 from unet_segmenter.engine.errors import OutputError
 from unet_segmenter.engine.job import JobSpec
 from unet_segmenter.runners import in_process
@@ -80,7 +81,7 @@ def test_flags_become_a_job(jobs: list[JobSpec], tmp_path: Path, monkeypatch: An
 
 def test_without_flags_the_defaults_are_the_jobs(jobs: list[JobSpec]) -> None:
     cli.main(["segment", "/data/in.tif", "/data/out.tif", "--quiet"])
-    assert jobs == [JobSpec("/data/in.tif", "/data/out.tif", cli.DEFAULT_MODEL)]
+    assert jobs == [JobSpec("/data/in.tif", "/data/out.tif", DEFAULT_MODEL)]
 
 
 def test_a_models_path_wins_over_a_name(jobs: list[JobSpec]) -> None:

@@ -15,6 +15,7 @@ from qgis.core import (
 )
 
 from ..runners.environment import State, verify_environment
+from ..runners.training_environment import verify_training
 from ..version import plugin_version
 from . import settings
 from .base_algorithm import BaseAlgorithm
@@ -33,6 +34,7 @@ class CheckEnvironmentAlgorithm(BaseAlgorithm):
         "<p>The calculations run in a Python environment of their own, outside QGIS. This starts "
         "it, imports each package and compares its version with the one that the plugin was "
         "tested with. Nothing is installed or changed. It takes some seconds.</p>"
+        "<p>Training needs more packages than mapping: TRAINING tells whether they are there.</p>"
     )
     GROUP = "Environment"
     TAGS = ("environment", "dependencies", "python", "packages", "install", "diagnose", "openvino")
@@ -50,8 +52,10 @@ class CheckEnvironmentAlgorithm(BaseAlgorithm):
             ("PYTHON_VERSION", "Version of the engine's Python"),
             ("STATE", "State"),
             ("MESSAGE", "What is wrong, and how to mend it"),
+            ("TRAINING_MESSAGE", "What training lacks, and how to mend it"),
         ):
             self.addOutput(QgsProcessingOutputString(name, title))
+        self.addOutput(QgsProcessingOutputBoolean("TRAINING", "The environment can train"))
 
     def work(
         self,
@@ -62,6 +66,9 @@ class CheckEnvironmentAlgorithm(BaseAlgorithm):
         environment = settings.environment()
         feedback.pushInfo(f"Starting {environment.python}, named by {environment.origin}.")
         report = verify_environment(environment.python)
+        training = verify_training(environment.python)
+        if report.python_version:
+            feedback.pushInfo(training.message)
         ready = report.state is State.READY
         if ready:
             feedback.pushInfo(report.message)
@@ -73,10 +80,12 @@ class CheckEnvironmentAlgorithm(BaseAlgorithm):
             "PYTHON_VERSION": report.python_version or "",
             "STATE": report.state.value,
             "MESSAGE": report.message,
+            "TRAINING": ready and training.ready,
+            "TRAINING_MESSAGE": training.message,
         }
         page = self.parameterAsFileOutput(parameters, OUTPUT, context)
         if page:
-            text = environment_page(report, environment.origin, plugin_version())
+            text = environment_page(report, training, environment.origin, plugin_version())
             Path(page).write_text(text, encoding="utf-8")
             results[OUTPUT] = page
         return results

@@ -9,7 +9,9 @@ from typing import Any
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
+    QgsProcessingOutputBoolean,
     QgsProcessingOutputString,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterFile,
 )
 
@@ -19,6 +21,7 @@ from ..runners.environment import (
     engine_lock,
     environment_python,
 )
+from ..runners.training_environment import add_training, has_training
 from . import settings
 from .base_algorithm import BaseAlgorithm
 from .compat import FOLDER
@@ -27,6 +30,7 @@ from .parameters import any_file, is_given
 
 TARGET = "FOLDER"
 BASE_PYTHON = "BASE_PYTHON"
+WITH_TRAINING = "WITH_TRAINING"
 
 
 class SetUpEnvironmentAlgorithm(BaseAlgorithm):
@@ -40,6 +44,8 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
         "each checked against its hash. QGIS's own Python and your other environments are left as "
         "they are; deleting the folder undoes it. It needs Python 3.11 or newer and the internet, "
         "or a package index that pip is configured for.</p>"
+        "<p>With <i>Packages for training</i>, TensorFlow and what it needs are laid over it: "
+        "about 700 MB more to download, 2 GB on the disk. Mapping needs none of it.</p>"
         "<p>It happens only when you run this. Where the environment is there already, it is "
         "checked and kept. You can cancel; the next run starts with what was downloaded.</p>"
     )
@@ -58,8 +64,14 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
             any_file(BASE_PYTHON, "Python to make it with (empty: found)"),
             "A Python 3.11 or newer with venv. Empty looks for one on this computer.",
         )
+        self.add(
+            QgsProcessingParameterBoolean(WITH_TRAINING, "Packages for training", False),
+            "Adds what 'Train a model' needs: TensorFlow, about 2 GB. It can be added later: run "
+            "this again.",
+        )
         self.addOutput(QgsProcessingOutputString("PYTHON", "Path of the engine's Python"))
         self.addOutput(QgsProcessingOutputString("PYTHON_VERSION", "Version of that Python"))
+        self.addOutput(QgsProcessingOutputBoolean("TRAINING", "The environment can train"))
         self.addOutput(QgsProcessingOutputString("MESSAGE", "What was done"))
 
     def work(
@@ -76,6 +88,9 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
             base = Path(self.parameterAsFile(parameters, BASE_PYTHON, context))
         progress = FeedbackProgress(feedback)
         report = create_environment(target, progress, lock=engine_lock(), base=base)
+        message = report.message
+        if self.parameterAsBool(parameters, WITH_TRAINING, context):
+            message += " " + add_training(target, progress).message
         if target != usual:
             settings.set_engine_python(str(environment_python(target)))
             feedback.pushInfo(f"The options now name {environment_python(target)}.")
@@ -88,5 +103,6 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
         return {
             "PYTHON": str(report.python),
             "PYTHON_VERSION": report.python_version or "",
-            "MESSAGE": report.message,
+            "TRAINING": has_training(target),
+            "MESSAGE": message,
         }

@@ -61,17 +61,24 @@ def model_page(card: ModelCard, problems: Mapping[str, str]) -> str:
     )
 
 
-def environment_page(report: EnvironmentReport, origin: str, version: str) -> str:
-    """The state of the engine's environment as a page."""
+def environment_page(
+    report: EnvironmentReport, training: EnvironmentReport, origin: str, version: str
+) -> str:
+    """The state of the engine's environment as a page.
+
+    Parameters
+    ----------
+    report, training : EnvironmentReport
+        What mapping needs, and what training needs beyond it.
+    origin : str
+        Who named the interpreter.
+    version : str
+        Of the plugin.
+    """
     ready = report.state is State.READY
-    rows = [
-        [
-            escape(package.name),
-            escape(", ".join(package.expected)),
-            _package_verdict(package, needed=not ready),
-        ]
-        for package in report.packages
-    ]
+    # Who only maps needs none of the packages for training: their absence is no fault.
+    absent = training.state is State.ABSENT
+    note = _faint(training.message) if absent else _verdict(training.ready, training.message)
     return _page(
         "Environment of the U-Net Segmenter",
         [
@@ -85,10 +92,25 @@ def environment_page(report: EnvironmentReport, origin: str, version: str) -> st
                     "Version of the plugin": version,
                 }
             ),
-            "<h2>Packages</h2>" if rows else "",
-            _table(["Package", "Expected", "Found"], rows) if rows else "",
+            _packages("Packages", report.packages, needed=not ready),
+            "<h2>Training</h2>",
+            f"<p>{note}</p>",
+            "" if absent else _packages("", training.packages, needed=not training.ready),
         ],
     )
+
+
+def _packages(title: str, packages: Sequence[PackageReport], *, needed: bool) -> str:
+    rows = [
+        [
+            escape(package.name),
+            escape(", ".join(package.expected)),
+            _package_verdict(package, needed=needed),
+        ]
+        for package in packages
+    ]
+    heading = f"<h2>{escape(title)}</h2>" if title and rows else ""
+    return heading + (_table(["Package", "Expected", "Found"], rows) if rows else "")
 
 
 def _package_verdict(package: PackageReport, *, needed: bool) -> str:
@@ -195,6 +217,10 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _number(text: str) -> str:
     return f'<td class="number">{escape(text)}</td>'
+
+
+def _faint(text: str) -> str:
+    return f'<span class="faint">{escape(text)}</span>'
 
 
 def _verdict(good: bool, text: str) -> str:

@@ -9,6 +9,7 @@ from qgis.core import QgsSettings
 
 from ..engine.model_library import MODELS_VARIABLE, ModelLibrary, default_library
 from ..runners.environment import Environment, find_environment
+from ..runners.training_environment import training_problem
 
 PYTHON_KEY = "unet_segmenter/python"
 MODELS_KEY = "unet_segmenter/models_folder"
@@ -44,6 +45,11 @@ def _set(key: str, value: str) -> None:
 def environment() -> Environment:
     """The engine's environment as the user set it up; nothing is started for it."""
     return find_environment(engine_python() or None)
+
+
+def why_not_train() -> str:
+    """Why no training is possible, with the remedy; nothing where it can be tried."""
+    return training_problem(environment())
 
 
 def library() -> ModelLibrary:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..engine.errors import RuntimeMissingError
 from ..engine.progress import Progress, SilentProgress
 from . import environment_setup
+from .environment import Environment
 from .environment_check import (
     EnvironmentReport,
     engine_lock,
@@ -50,6 +51,19 @@ def has_training(folder: Path, lock: Path | None = None) -> bool:
     Starts nothing.
     """
     return is_complete(folder, lock or training_lock(), TRAINING_STAMP)
+
+
+def training_problem(environment: Environment) -> str:
+    """Why the environment cannot train, in a sentence with the remedy; or nothing.
+
+    Starts nothing. Of an environment that the plugin did not make only a run can tell.
+    """
+    if not environment.usable:
+        return environment.message
+    folder = environment.python.parent.parent
+    if is_complete(folder, engine_lock()) and not has_training(folder):
+        return f"The engine's environment {folder} has no packages for training. {TRAINING_REMEDY}"
+    return ""
 
 
 def verify_training(
