@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .graph import layers_with_parents
+from .graph import TRAINING_ONLY, kind_of, layers_with_parents
 
 if TYPE_CHECKING:
     import keras
@@ -26,6 +26,7 @@ def fold(model: keras.Model) -> keras.Model:
     """Return the same function with each normalisation folded into the convolution before it.
 
     A normalisation that follows something else, or a convolution that others read too, stays.
+    Layers that work in training only are left out, and all compute in float32.
     """
     import keras
 
@@ -39,16 +40,18 @@ def fold(model: keras.Model) -> keras.Model:
             tensors[layer.name] = keras.Input(layer.batch_shape[1:], name=layer.name)
             continue
         before = parents[0]
-        alone = _is(before, *CONVOLUTIONS) and read_by[before.name] == 1
-        if alone and _is(layer, "BatchNormalization"):
+        if kind_of(layer) in TRAINING_ONLY:
+            tensors[layer.name] = inputs[0]
+            continue
+        if kind_of(layer) == "BatchNormalization" and _folds_into(before, read_by):
             arrays[before.name] = _folded(layer, before, *arrays[before.name])
             tensors[layer.name] = inputs[0]
             continue
-        config = layer.get_config()
+        config = {**layer.get_config(), "dtype": "float32"}
         arrays[layer.name] = layer.get_weights()
-        if _is(layer, *CONVOLUTIONS) and not layer.use_bias:
+        if kind_of(layer) in CONVOLUTIONS and not layer.use_bias:
             config["use_bias"] = True
-            depthwise = _is(layer, "DepthwiseConv2D")
+            depthwise = kind_of(layer) == "DepthwiseConv2D"
             arrays[layer.name].append(np.zeros(layer.kernel.shape[2 if depthwise else 3]))
         copy = type(layer).from_config(config)
         tensors[layer.name] = copy(inputs if len(inputs) > 1 else inputs[0])
@@ -56,6 +59,11 @@ def fold(model: keras.Model) -> keras.Model:
     for layer in folded.layers:
         layer.set_weights(arrays.get(layer.name, []))
     return folded
+
+
+def _folds_into(layer: Any, read_by: Counter[str]) -> bool:
+    linear = kind_of(layer) in CONVOLUTIONS and layer.activation.__name__ == "linear"
+    return linear and read_by[layer.name] == 1
 
 
 def round_kernels(model: keras.Model, images: np.ndarray) -> keras.Model:
@@ -94,13 +102,9 @@ def exact_in_half(values: np.ndarray) -> np.ndarray:
     return bits.view(np.float32).astype(np.float16).astype(np.float32)
 
 
-def _is(layer: Any, *kinds: str) -> bool:
-    return type(layer).__name__ in kinds
-
-
 def _folded(norm: Any, convolution: Any, kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
     gamma, beta, mean, variance = norm.get_weights()
     scale = gamma / np.sqrt(variance + norm.epsilon)
-    if _is(convolution, "DepthwiseConv2D"):  # its kernel is (kh, kw, channels, 1)
+    if kind_of(convolution) == "DepthwiseConv2D":  # its kernel is (kh, kw, channels, 1)
         return [kernel * scale[:, None], bias * scale + beta - mean * scale]
     return [kernel * scale, bias * scale + beta - mean * scale]

@@ -3,30 +3,102 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
+
+from unet_segmenter.engine.errors import ModelError
 
 if TYPE_CHECKING:
     import keras
 
 Interval = tuple[int, int]
 
+WINDOWED = {"Conv2D", "DepthwiseConv2D", "AveragePooling2D", "MaxPooling2D"}
+"""Layers that look at a window of pixels."""
+TRAINING_ONLY = {"Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout"}
+"""Layers that do nothing but in training."""
+POINTWISE = {
+    "InputLayer", "BatchNormalization", "ReLU", "LeakyReLU", "Activation", "Add", "Concatenate",
+    *TRAINING_ONLY,
+}  # fmt: skip
+"""Layers that look at one pixel."""
+
+
+def kind_of(layer: Any) -> str:
+    """Return the name of a layer's class."""
+    return type(layer).__name__
+
 
 def layers_with_parents(model: keras.Model) -> list[tuple[Any, list[Any]]]:
-    """Return every layer with the layers that feed it, parents first."""
-    return [
-        (
-            layer,
-            [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors],
-        )
-        for layer in model.layers
-    ]
+    """Return every layer with the layers that feed it, parents first.
+
+    Raises
+    ------
+    ModelError
+        If the model is not one flat graph from one input to one output.
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(f"the network {model.name} must have one input and one output")
+    graph = []
+    own = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
+    for layer in model.layers:
+        nodes = [node for node in layer._inbound_nodes if id(node) in own]
+        if hasattr(layer, "layers") or len(nodes) != 1:
+            raise ModelError(
+                f"layer {layer.name} of the network {model.name} is a network itself, or is used "
+                "more than once; build it as one flat graph"
+            )
+        parents = [tensor._keras_history.operation for tensor in nodes[0].input_tensors]
+        graph.append((layer, parents))
+    last = model.outputs[0]._keras_history.operation
+    return sorted(graph, key=lambda entry: entry[0] is last)
+
+
+def window_of(layer: Any) -> tuple[tuple[int, int], tuple[int, int], tuple[Interval, Interval]]:
+    """Return kernel, strides and padding ((before, after) a side) of a `WINDOWED` layer.
+
+    Raises
+    ------
+    ModelError
+        If it is dilated.
+    """
+    pools = kind_of(layer).endswith("Pooling2D")
+    kernel, strides = layer.pool_size if pools else layer.kernel_size, layer.strides
+    if not pools and set(layer.dilation_rate) != {1}:
+        raise ModelError(f"layer {layer.name}: dilated convolutions are not supported")
+    if layer.padding == "valid":
+        return kernel, strides, ((0, 0), (0, 0))
+    row, col = (same_padding(k, s) for k, s in zip(kernel, strides, strict=True))
+    return kernel, strides, (row, col)
 
 
 def same_padding(kernel: int, stride: int) -> Interval:
     """Return TensorFlow's "same" padding (before, after), for sizes divisible by the stride."""
     total = max(kernel - stride, 0)
     return total // 2, total - total // 2
+
+
+def divisor_of(model: keras.Model) -> int:
+    """Return of what the image's sides must be multiples: the coarsest stride in the network.
+
+    Raises
+    ------
+    ModelError
+        If the output has not the image's size.
+    """
+    strides: dict[str, Fraction] = {}
+    graph = layers_with_parents(model)
+    for layer, parents in graph:
+        stride = strides[parents[0].name] if parents else Fraction(1)
+        if kind_of(layer) in WINDOWED:
+            stride *= layer.strides[0]
+        elif kind_of(layer) == "UpSampling2D":
+            stride /= layer.size[0]
+        strides[layer.name] = stride
+    if strides[graph[-1][0].name] != 1:
+        raise ModelError(f"the network {model.name} gives an output of another size than its input")
+    return ceil(max(strides.values()))
 
 
 def theoretical_halo(model: keras.Model, divisor: int) -> int:
@@ -49,19 +121,21 @@ def theoretical_halo(model: keras.Model, divisor: int) -> int:
 
 
 def _input_interval(layer: Any, low: int, high: int) -> Interval:
-    kind = type(layer).__name__
-    if kind in ("Conv2D", "DepthwiseConv2D", "AveragePooling2D"):
-        kernel = (layer.pool_size if kind == "AveragePooling2D" else layer.kernel_size)[0]
-        stride = layer.strides[0]
-        before, _after = same_padding(kernel, stride)
+    kind = kind_of(layer)
+    if kind in WINDOWED:
+        (kernel, _), (stride, _), ((before, _), _) = window_of(layer)
         return low * stride - before, (high - 1) * stride - before + kernel
     if kind == "UpSampling2D":
+        factor = layer.size[0]
         if layer.interpolation == "nearest":
-            return floor(low / 2), ceil(high / 2)
-        return floor((low - 1) / 2), floor(high / 2) + 1
+            return floor(low / factor), ceil(high / factor)
+        return floor((low - 1) / factor), floor(high / factor) + 1
+    if kind == "ZeroPadding2D":
+        before, _after = layer.padding[0]
+        return low - before, high - before
     if kind in POINTWISE:
         return low, high
-    raise ValueError(f"layer {layer.name} ({kind}): its reach is unknown, or the whole image")
-
-
-POINTWISE = {"InputLayer", "BatchNormalization", "ReLU", "Activation", "Add", "Concatenate"}
+    raise ModelError(
+        f"layer {layer.name} ({kind}): its reach is unknown, or the whole image. Such a network "
+        "cannot be run in blocks"
+    )

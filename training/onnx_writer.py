@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .graph import layers_with_parents, same_padding
+from unet_segmenter.engine.errors import ModelError
+
+from .graph import TRAINING_ONLY, kind_of, layers_with_parents, window_of
 
 if TYPE_CHECKING:
     import keras
@@ -45,9 +47,12 @@ def write_onnx(
     names: dict[str, str] = {}
     graph = layers_with_parents(model)
     for layer, parents in graph:
-        kind = type(layer).__name__
+        kind = kind_of(layer)
         if kind not in _WRITERS:
-            raise ValueError(f"layer {layer.name}: {kind} is not known to the ONNX writer")
+            raise ModelError(
+                f"layer {layer.name}: {kind} is not known to the ONNX writer; it knows "
+                f"{', '.join(sorted(_WRITERS))}"
+            )
         names[layer.name] = _WRITERS[kind](writer, layer, [names[p.name] for p in parents])
     writer.add("Identity", [names[graph[-1][0].name]], "probability")
     bands, classes = model.input_shape[-1], model.output_shape[-1]
@@ -100,30 +105,37 @@ def _input(_writer: _Writer, _layer: Any, _inputs: list[str]) -> str:
     return "image"
 
 
+def _window(layer: Any) -> dict[str, list[int]]:
+    kernel, strides, (rows, cols) = window_of(layer)
+    return {
+        "kernel_shape": list(kernel),
+        "strides": list(strides),
+        "pads": [rows[0], cols[0], rows[1], cols[1]],
+    }
+
+
 def _convolution(writer: _Writer, layer: Any, inputs: list[str]) -> str:
-    depthwise = type(layer).__name__ == "DepthwiseConv2D"
+    depthwise = kind_of(layer) == "DepthwiseConv2D"
     kernel = np.asarray(layer.kernel)
+    if (depthwise and kernel.shape[3] != 1) or (not depthwise and layer.groups != 1):
+        raise ModelError(f"layer {layer.name}: grouped convolutions are not supported")
     # Keras: (kh, kw, in, out), depthwise (kh, kw, in, 1); ONNX: (out, in / groups, kh, kw).
     kernel = kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(3, 2, 0, 1)
     out = kernel.shape[0]
     bias = np.asarray(layer.bias) if layer.use_bias else np.zeros(out, np.float32)
-    padded = layer.padding == "same" or set(layer.kernel_size) == {1}
-    if not padded or set(layer.dilation_rate) != {1}:
-        raise ValueError(f"layer {layer.name}: only undilated 'same' convolutions can be written")
-    pads = [same_padding(k, s) for k, s in zip(layer.kernel_size, layer.strides, strict=True)]
-    return writer.add(
+    active = layer.activation.__name__ != "linear"
+    name = writer.add(
         "Conv",
         [
             inputs[0],
             writer.kernel(f"{layer.name}_kernel", kernel),
             writer.constant(f"{layer.name}_bias", bias.astype(np.float32)),
         ],
-        layer.name,
-        strides=list(layer.strides),
-        kernel_shape=list(layer.kernel_size),
-        pads=[pads[0][0], pads[1][0], pads[0][1], pads[1][1]],
+        f"{layer.name}_linear" if active else layer.name,
         group=out if depthwise else 1,
+        **_window(layer),
     )
+    return _activation(writer, layer, [name]) if active else name
 
 
 def _normalisation(writer: _Writer, layer: Any, inputs: list[str]) -> str:
@@ -139,11 +151,17 @@ def _normalisation(writer: _Writer, layer: Any, inputs: list[str]) -> str:
 
 
 def _relu(writer: _Writer, layer: Any, inputs: list[str]) -> str:
+    if layer.negative_slope or layer.threshold:
+        raise ModelError(f"layer {layer.name}: a ReLU with a slope or threshold is not supported")
     if layer.max_value is None:
         return writer.add("Relu", inputs, layer.name)
     low = writer.constant(f"{layer.name}_low", np.float32(0.0).reshape(()))
     high = writer.constant(f"{layer.name}_high", np.float32(layer.max_value).reshape(()))
     return writer.add("Clip", [*inputs, low, high], layer.name)
+
+
+def _leaky_relu(writer: _Writer, layer: Any, inputs: list[str]) -> str:
+    return writer.add("LeakyRelu", inputs, layer.name, alpha=float(layer.negative_slope))
 
 
 def _upsampling(writer: _Writer, layer: Any, inputs: list[str]) -> str:
@@ -158,20 +176,35 @@ def _upsampling(writer: _Writer, layer: Any, inputs: list[str]) -> str:
 
 
 def _average(writer: _Writer, layer: Any, inputs: list[str]) -> str:
-    pads = [same_padding(k, s) for k, s in zip(layer.pool_size, layer.strides, strict=True)]
-    return writer.add(
-        "AveragePool", inputs, layer.name, kernel_shape=list(layer.pool_size),
-        strides=list(layer.strides), pads=[pads[0][0], pads[1][0], pads[0][1], pads[1][1]],
-        count_include_pad=0,
-    )  # fmt: skip
+    return writer.add("AveragePool", inputs, layer.name, count_include_pad=0, **_window(layer))
+
+
+def _zero_padding(writer: _Writer, layer: Any, inputs: list[str]) -> str:
+    (top, bottom), (left, right) = layer.padding
+    sides = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+    return writer.add("Pad", [*inputs, writer.constant(f"{layer.name}_pads", sides)], layer.name)
 
 
 def _activation(writer: _Writer, layer: Any, inputs: list[str]) -> str:
     kind = layer.activation.__name__
     if kind == "softmax":
         return writer.add("Softmax", inputs, layer.name, axis=1)
-    return writer.add({"sigmoid": "Sigmoid", "linear": "Identity"}[kind], inputs, layer.name)
+    if kind in ("silu", "swish"):
+        gate = writer.add("Sigmoid", inputs, f"{layer.name}_gate")
+        return writer.add("Mul", [*inputs, gate], layer.name)
+    if kind not in ACTIVATIONS:
+        raise ModelError(f"layer {layer.name}: activation {kind} is not known to the ONNX writer")
+    return writer.add(ACTIVATIONS[kind], inputs, layer.name)
 
+
+def _nothing(_writer: _Writer, _layer: Any, inputs: list[str]) -> str:
+    return inputs[0]
+
+
+ACTIVATIONS = {
+    "linear": "Identity", "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh",
+    "softplus": "Softplus",
+}  # fmt: skip
 
 _WRITERS: dict[str, Callable[[_Writer, Any, list[str]], str]] = {
     "InputLayer": _input,
@@ -179,9 +212,15 @@ _WRITERS: dict[str, Callable[[_Writer, Any, list[str]], str]] = {
     "DepthwiseConv2D": _convolution,
     "BatchNormalization": _normalisation,
     "ReLU": _relu,
+    "LeakyReLU": _leaky_relu,
+    "MaxPooling2D": lambda writer, layer, inputs: writer.add(
+        "MaxPool", inputs, layer.name, **_window(layer)
+    ),
+    "ZeroPadding2D": _zero_padding,
     "AveragePooling2D": _average,
     "UpSampling2D": _upsampling,
     "Activation": _activation,
     "Add": lambda writer, layer, inputs: writer.add("Add", inputs, layer.name),
     "Concatenate": lambda writer, layer, inputs: writer.add("Concat", inputs, layer.name, axis=1),
+    **dict.fromkeys(TRAINING_ONLY, _nothing),
 }

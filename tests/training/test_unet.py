@@ -15,6 +15,7 @@ from training.fold import exact_in_half, fold, round_kernels
 from training.graph import theoretical_halo
 from training.onnx_writer import write_onnx
 from training.unet import DIVISOR
+from unet_segmenter.engine.errors import ModelError
 
 
 def _run_onnx(path, images):
@@ -117,7 +118,7 @@ def test_a_layer_that_sees_the_whole_image_is_refused():
 
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D(keepdims=True)(image))
-    with pytest.raises(ValueError, match="the whole image"):
+    with pytest.raises(ModelError, match="the whole image"):
         theoretical_halo(model, 16)
 
 
