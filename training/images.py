@@ -14,6 +14,8 @@ RASTERS = (".tif", ".tiff", ".img", ".vrt", ".jp2")
 SUFFIXES = (".jpg", ".jpeg", ".png", *RASTERS)
 """What counts as an image in a folder; in the order in which a stem is looked for."""
 
+_MIDDLE = (2, 98)  # percentiles that are drawn black and white, where values are no bytes
+
 
 def read_image(path: Path) -> np.ndarray:
     """Return an image as (H, W, B) in its own type; red first.
@@ -62,6 +64,17 @@ def size_of(path: Path) -> tuple[int, int]:
 def write_png(path: Path, array: np.ndarray) -> None:
     """Write (H, W) or (H, W, 3) uint8 without loss."""
     Image.fromarray(array).save(path, compress_level=6)
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """Return image (H, W, B) of any type as (H, W, 3) uint8 to look at."""
+    bands = (0, 1, 2) if image.shape[-1] >= 3 else (0, 0, 0)
+    rgb = image[..., bands]
+    if rgb.dtype == np.uint8:
+        return rgb
+    rgb = rgb.astype(np.float32)
+    low, high = np.nanpercentile(rgb, _MIDDLE)
+    return (np.clip((rgb - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
 
 
 def _read_picture(path: Path, flatten: bool) -> np.ndarray:

@@ -28,6 +28,10 @@ class Reader(Protocol):
         Names of the image's bands; empty where the images tell.
     rim : int
         Width in px of the frames' edge where labels are not to be trusted.
+    default_split : str
+        One of `training.prepare_spec.SPLIT_METHODS`.
+
+    A reader of chips of a georeferenced raster has ``window(name)`` and ``grid(name)`` besides.
     """
 
     classes: tuple[SourceClass, ...]
@@ -39,6 +43,7 @@ class Reader(Protocol):
     gsd: float | None
     bands: tuple[str, ...]
     rim: int
+    default_split: str
 
     def names(self) -> list[str]:
         """Return the names of all samples, in a fixed order."""

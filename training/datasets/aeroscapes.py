@@ -79,6 +79,7 @@ class AeroScapes:
     gsd: ClassVar[float | None] = None
     bands: ClassVar[tuple[str, ...]] = ("red", "green", "blue")
     rim: ClassVar[int] = 1  # see `without_rim`
+    default_split: ClassVar[str] = "lists"
 
     def names(self) -> list[str]:
         """Return the stems of all lists."""
@@ -118,8 +119,7 @@ class AeroScapes:
 
     def image(self, stem: str) -> np.ndarray:
         """Return the frame as (H, W, 3) uint8, red first."""
-        image = read_image(self.image_file(stem))
-        return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+        return read_image(self.image_file(stem))
 
     def ids(self, stem: str) -> np.ndarray:
         """Return the mask as stored, (H, W) uint8 of the data set's ids."""

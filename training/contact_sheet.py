@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A picture to look at the data with: samples, their masks laid over them, and a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .dataset import IGNORE, SPLITS, ClassInfo, Dataset, Sample
+from .errors import DatasetError
+from .images import as_rgb
+
+_COLUMNS = 3
+_ROWS = 4
+_CELL = 320  # width of an image, px
+_GAP = 14
+_FONT = 15
+_OPACITY = 0.55
+_SIDE_COLORS = {"train": "#1f6f43", "validation": "#1d5fa8", "test": "#a83c1d"}
+
+
+def draw_contact_sheet(dataset: Dataset, path: Path, seed: int = 0) -> None:
+    """Draw up to 12 samples of all sides, each beside its mask, into a PNG file."""
+    samples = pick_samples(dataset, _COLUMNS * _ROWS, seed)
+    pairs = [_pair(*dataset.read(sample), dataset.classes) for sample in samples]
+    height = max(pair.height for pair in pairs)
+    rows = -(-len(pairs) // _COLUMNS)
+    font, bold = ImageFont.load_default(_FONT), ImageFont.load_default(_FONT + 7)
+    wide = _COLUMNS * (2 * _CELL + _GAP) + _GAP
+    legend = _legend(dataset.classes, font, wide - 2 * _GAP)
+    top = _GAP + 34 + legend.height + _GAP
+    step = height + _FONT + 10 + _GAP
+    canvas = Image.new("RGB", (wide, top + rows * step), "white")
+    pen = ImageDraw.Draw(canvas)
+    sizes = ", ".join(
+        f"{len(dataset.split(side))} {side}" for side in SPLITS if dataset.split(side)
+    )
+    pen.text((_GAP, _GAP), f"{dataset.title}: {sizes}", fill="#1a1a1a", font=bold)
+    canvas.paste(legend, (_GAP, _GAP + 34))
+    for number, (sample, pair) in enumerate(zip(samples, pairs, strict=True)):
+        row, column = divmod(number, _COLUMNS)
+        x, y = _GAP + column * (2 * _CELL + _GAP), top + row * step
+        pen.text((x, y), sample.split, fill=_SIDE_COLORS[sample.split], font=font)
+        shift = font.getlength(sample.split + "   ")
+        group = f"  ({sample.group})" if sample.group and sample.group != sample.name else ""
+        pen.text((x + shift, y), f"{sample.name}{group}", fill="#333333", font=font)
+        canvas.paste(pair, (x, y + _FONT + 6))
+    canvas.save(path, optimize=True)
+
+
+def pick_samples(dataset: Dataset, count: int, seed: int = 0) -> list[Sample]:
+    """Return up to ``count`` samples, from all sides and as many groups as there is room for."""
+    rng = np.random.default_rng(seed)
+    sides = [side for side in SPLITS if dataset.split(side)]
+    picked: list[Sample] = []
+    for number, side in enumerate(sides):
+        members = list(dataset.split(side))
+        room = (count - len(picked)) // (len(sides) - number)
+        order = [members[i] for i in rng.permutation(len(members))]
+        seen: dict[str, int] = {}
+        turns = []
+        for sample in order:  # first one of each group, then the second ones ...
+            turns.append((seen.get(sample.group, 0), len(turns), sample))
+            seen[sample.group] = seen.get(sample.group, 0) + 1
+        picked += [sample for _turn, _place, sample in sorted(turns, key=lambda t: t[:2])[:room]]
+    return sorted(picked, key=lambda sample: (SPLITS.index(sample.split), sample.name))
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarray:
+    """Return rgb (H, W, 3) uint8 with the mask's colours laid over it; ignored pixels hatched."""
+    table = np.zeros((256, 3), np.float32)
+    share = np.zeros((256, 1), np.float32)
+    for cls in classes:
+        table[cls.value], share[cls.value] = cls.rgb, _OPACITY
+    table[IGNORE], share[IGNORE] = 255, 0.7
+    mixed = image * (1 - share[mask]) + table[mask] * share[mask]
+    row, column = np.indices(mask.shape, sparse=True)
+    mixed[(mask == IGNORE) & ((row + column) % 10 < 2)] = (120, 120, 120)
+    return mixed.astype(np.uint8)
+
+
+def _pair(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> Image.Image:
+    if mask.shape != image.shape[:2]:
+        raise DatasetError(f"mask {mask.shape} and image {image.shape} differ in size")
+    width, height = _CELL - 2, max(1, round(mask.shape[0] * (_CELL - 2) / mask.shape[1]))
+    rgb = Image.fromarray(np.ascontiguousarray(as_rgb(image)))
+    smooth = Image.Resampling.LANCZOS if width < rgb.width else Image.Resampling.NEAREST
+    picture = np.asarray(rgb.resize((width, height), smooth))
+    labels = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+    pair = Image.new("RGB", (2 * width + 2, height), "white")
+    pair.paste(Image.fromarray(picture), (0, 0))
+    pair.paste(Image.fromarray(overlay(picture, labels, classes)), (width + 2, 0))
+    return pair
+
+
+def _legend(classes: Sequence[ClassInfo], font: ImageFont.FreeTypeFont, width: int) -> Image.Image:
+    entries = [(cls.name, cls.color) for cls in classes]
+    entries += [("none of these", "#ffffff"), ("ignored", "#d8d8d8")]
+    places, x, y = [], 0.0, 0
+    for name, color in entries:
+        length = _FONT + 6 + font.getlength(name) + 22
+        if x and x + length > width:
+            x, y = 0.0, y + _FONT + 9
+        places.append((x, y, name, color))
+        x += length
+    legend = Image.new("RGB", (width, y + _FONT + 9), "white")
+    pen = ImageDraw.Draw(legend)
+    for x, y, name, color in places:
+        pen.rectangle((x, y + 2, x + _FONT, y + 2 + _FONT), fill=color, outline="#555555")
+        pen.text((x + _FONT + 6, y), name, fill="#222222", font=font)
+    return legend

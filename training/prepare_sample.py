@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One sample on its way into a prepared data set: read, map, resize, count, write."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .classes import ClassMap
+from .dataset import IGNORE
+from .datasets import Reader
+from .errors import DatasetError
+from .images import read_image, write_png
+from .similarity import describe
+
+_COPIED = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a sample that was written.
+
+    Attributes
+    ----------
+    image, mask : str
+        Paths in the data set's folder.
+    pixels : ndarray, shape (K + 2,)
+        Pixels of none, of each class, and ignored.
+    total, squares : ndarray, shape (B,)
+        Sum of the values and of their squares.
+    lowest, highest : float
+        Smallest and largest value.
+    look : ndarray
+        Descriptor of what the image looks like, see `training.similarity`.
+    """
+
+    name: str
+    image: str
+    mask: str
+    height: int
+    width: int
+    bands: int
+    data_type: str
+    pixels: np.ndarray
+    total: np.ndarray
+    squares: np.ndarray
+    lowest: float
+    highest: float
+    look: np.ndarray
+
+
+def make_sample(
+    reader: Reader,
+    name: str,
+    class_map: ClassMap,
+    folder: Path,
+    scale: float = 1.0,
+    size: tuple[int, ...] = (),
+    least: tuple[float, float] = (0.0, 0.0),
+) -> Record | None:
+    """Write image and mask below ``folder``; return the record, or None for an empty sample.
+
+    Parameters
+    ----------
+    scale : float
+        Factor of the sides.
+    size : tuple of int
+        Width and height in px instead, or ().
+    least : (float, float)
+        Share of the pixels that must be labelled, and that must be of one of the classes.
+
+    Raises
+    ------
+    DatasetError
+        If a file is absent or damaged, or image and mask do not fit each other or the classes.
+    """
+    image = reader.image(name)
+    mask = class_map.apply(reader.labels(name), reader.label_file(name))
+    if image.shape[:2] != mask.shape:
+        raise DatasetError(
+            f"{reader.label_file(name)}: the mask is {mask.shape[1]}x{mask.shape[0]}, its image "
+            f"{image.shape[1]}x{image.shape[0]}"
+        )
+    size = size or tuple(max(1, round(side * scale)) for side in mask.shape[::-1])
+    unchanged = size == mask.shape[::-1]
+    if not unchanged:
+        image, mask = resize_image(image, size), resize_mask(mask, size)
+    if np.issubdtype(image.dtype, np.floating) and not (known := np.isfinite(image)).all():
+        mask[~known.all(axis=-1)] = IGNORE
+        image, unchanged = np.where(known, image, image.dtype.type(0)), False
+    pixels = count_pixels(mask, len(class_map.classes))
+    labelled, positive = 1 - pixels[-1] / mask.size, pixels[1:-1].sum() / mask.size
+    if labelled < least[0] or positive < least[1]:
+        return None
+    source = reader.image_file(name) if unchanged else None
+    written = _write_image(image, source, reader, name, folder / "images")
+    write_png(folder / "masks" / f"{name}.png", mask)
+    flat = image.reshape(-1, image.shape[-1])
+    total, squares = _sums(flat)
+    return Record(
+        name=name,
+        image=f"images/{written}",
+        mask=f"masks/{name}.png",
+        height=mask.shape[0],
+        width=mask.shape[1],
+        bands=image.shape[-1],
+        data_type=image.dtype.name,
+        pixels=pixels,
+        total=total,
+        squares=squares,
+        lowest=float(flat.min()),
+        highest=float(flat.max()),
+        look=describe(image),
+    )
+
+
+def count_pixels(mask: np.ndarray, classes: int) -> np.ndarray:
+    """Return the pixels of none, of each of K classes, and ignored: (K + 2,) int64."""
+    counts = np.bincount(mask.ravel(), minlength=256)
+    return np.append(counts[: classes + 1], counts[IGNORE])
+
+
+def resize_image(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return image (H, W, B) brought to ``size`` (width, height) by Lanczos, in its own type."""
+    if image.dtype == np.uint8 and image.shape[-1] == 3:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    bands = [
+        np.asarray(
+            Image.fromarray(image[..., band].astype(np.float32)).resize(
+                size, Image.Resampling.LANCZOS
+            )
+        )
+        for band in range(image.shape[-1])
+    ]
+    resized = np.stack(bands, axis=-1)
+    if np.issubdtype(image.dtype, np.integer):
+        limits = np.iinfo(image.dtype)
+        resized = np.clip(np.rint(resized), limits.min, limits.max)
+    return resized.astype(image.dtype)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return mask (H, W) brought to ``size`` (width, height) by nearest: no class is invented."""
+    return np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+
+
+def _sums(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of (N, B) values and of their squares, (B,) float64 each."""
+    if values.dtype == np.uint8:  # counting is exact, and quicker
+        levels = np.arange(256, dtype=np.float64)
+        counts = np.stack([np.bincount(band, minlength=256) for band in values.T])
+        return counts @ levels, counts @ levels**2
+    values = values.astype(np.float64)
+    return values.sum(axis=0), np.square(values).sum(axis=0)
+
+
+def _write_image(
+    image: np.ndarray, source: Path | None, reader: Reader, name: str, folder: Path
+) -> str:
+    """Copy the source where it is the image, else write it without loss; return the file's name."""
+    if source is not None and source.suffix.lower() in _COPIED:
+        target = folder / f"{name}{source.suffix.lower()}"
+        shutil.copyfile(source, target)
+        return target.name
+    grid = reader.grid(name) if hasattr(reader, "grid") else None
+    if grid is None and image.dtype == np.uint8 and image.shape[-1] in (1, 3):
+        write_png(folder / f"{name}.png", image if image.shape[-1] == 3 else image[..., 0])
+        return f"{name}.png"
+    from unet_segmenter.engine.raster import write_geotiff
+
+    target = folder / f"{name}.tif"
+    write_geotiff(target, image, grid, reader.bands)
+    if read_image(target).shape != image.shape:
+        raise DatasetError(f"{target}: reads back with other bands than were written")
+    return target.name

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What to prepare: a data set's source, classes, split and size, as a value that travels as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from unet_segmenter.engine.errors import JobError
+
+READERS = ("aeroscapes", "semantic-drone", "folder", "geo")
+SPLIT_METHODS = ("lists", "groups", "clusters", "blocks", "random")
+
+
+@dataclass(frozen=True)
+class PrepareSpec:
+    """One data set to prepare.
+
+    Attributes
+    ----------
+    source : str
+        The data set's folder; for "geo" the raster.
+    output : str
+        The folder to write. It must not exist, be empty, or hold a prepared data set that
+        ``overwrite`` allows to replace.
+    reader : str
+        One of `READERS`.
+    labels : str
+        Folder of masks for "folder" (default: masks or labels in the source); polygon layer or
+        class raster for "geo".
+    palette : str
+        csv of class names with colours or ids.
+    field : str
+        Attribute of the polygons that names the class.
+    areas : str
+        Polygons of the areas that are labelled whole: all beyond them is ignored ("geo").
+    bands : tuple of int
+        Bands of the raster, from 1; empty means all but alpha ("geo").
+    chip, overlap : int
+        Side of the chips, and by how much neighbours overlap, px ("geo").
+    classes : tuple of str
+        Classes to learn as `training.classes.class_map` reads them, or the name of one of its
+        `PRESETS`; empty takes the reader's.
+    ignore : tuple of str
+        Names or ids that neither teach nor count; empty takes the reader's.
+    only : str
+        File that lists the names to use, one a line.
+    scale : float
+        Factor of the images' sides: 0.5 halves them.
+    size : tuple of int
+        Width and height in px that all images are brought to, whatever their shape; empty keeps
+        theirs.
+    min_labelled, min_positive : float
+        Share of a sample's pixels, 0 to 1, that must not be ignored, or that one of the classes
+        must have; samples below are left out.
+    split : str
+        One of `SPLIT_METHODS`; "" takes what is given (``lists``, ``groups``), or the reader's.
+    fractions : tuple of float
+        Shares of training, validation and, if there are three, test.
+    lists : tuple of str
+        Files of names as "train=FILE", "validation=FILE", "test=FILE".
+    groups : str
+        csv with the columns name and group: what a split must keep together.
+    block, gap : int
+        Side of the blocks of a raster that go to one side of the split, and the width of the
+        strip between two sides that is left out, px; 0 takes 4 chips, and no gap ("geo").
+    rim : int, optional
+        Width in px of the frames' edge that training ignores; None takes the reader's.
+    seed : int
+        Of the draws.
+    title, license, citation : str
+        What it is; "" takes the reader's.
+    gsd : float, optional
+        Ground sampling distance of the source, m.
+    overwrite : bool
+        Whether an earlier prepared data set may be replaced.
+    """
+
+    source: str
+    output: str
+    reader: str = "folder"
+    labels: str = ""
+    palette: str = ""
+    field: str = ""
+    areas: str = ""
+    bands: tuple[int, ...] = ()
+    chip: int = 512
+    overlap: int = 0
+    classes: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    only: str = ""
+    scale: float = 1.0
+    size: tuple[int, ...] = ()
+    min_labelled: float = 0.0
+    min_positive: float = 0.0
+    split: str = ""
+    fractions: tuple[float, ...] = (0.75, 0.25)
+    lists: tuple[str, ...] = ()
+    groups: str = ""
+    block: int = 0
+    gap: int = 0
+    rim: int | None = None
+    seed: int = 2026
+    title: str = ""
+    license: str = ""
+    citation: str = ""
+    gsd: float | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if not self.source or not self.output:
+            raise JobError("a source and an output folder are needed")
+        _among(self.reader, "reader", READERS)
+        if self.split:
+            _among(self.split, "split", SPLIT_METHODS)
+        if self.split == "blocks" and self.reader != "geo":
+            raise JobError("a split by blocks is for georeferenced rasters (reader geo)")
+        if self.chip < 16 or not 0 <= self.overlap < self.chip:
+            raise JobError(
+                f"chip {self.chip} and overlap {self.overlap}: chips have 16 px or more, "
+                "and overlap by less than that"
+            )
+        if not 0 < self.scale <= 8:
+            raise JobError(f"scale {self.scale} must lie above 0, and not above 8")
+        if self.size and (len(self.size) != 2 or min(self.size) < 1):
+            raise JobError(f"size {self.size} must be a width and a height in px")
+        if self.size and self.scale != 1:
+            raise JobError("give a scale or a size, not both")
+        for name in ("min_labelled", "min_positive"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise JobError(f"{name} {getattr(self, name)} must lie between 0 and 1")
+        if len(self.fractions) not in (2, 3) or min(self.fractions) < 0 or self.fractions[0] <= 0:
+            raise JobError(f"fractions {self.fractions} must be two or three shares")
+        if abs(sum(self.fractions) - 1) > 1e-6:
+            raise JobError(f"fractions {self.fractions} sum to {sum(self.fractions):g}, not to 1")
+        if min(self.block, self.gap, self.rim or 0) < 0:
+            raise JobError("block, gap and rim must not be negative")
+        if self.gsd is not None and self.gsd <= 0:
+            raise JobError(f"gsd {self.gsd} must be above 0 m")
+
+    def to_json(self) -> str:
+        """Return the spec as a JSON text."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> PrepareSpec:
+        """Return the spec of a JSON text.
+
+        Raises
+        ------
+        JobError
+            If it is no JSON object, or has a key that is unknown.
+        """
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise JobError(f"the spec is no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise JobError("the spec is no JSON object")
+        return cls.from_dict(found)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> PrepareSpec:
+        """Return the spec of a mapping with the attributes' names; lists become tuples."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(found.keys() - known):
+            raise JobError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise JobError(f"the spec does not fit: {error}") from error
+
+
+def _among(value: str, name: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise JobError(f"{name} {value!r} is unknown; known are {', '.join(known)}")

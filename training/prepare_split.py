@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The split that a spec asks for: one of a table of methods, checked for empty sides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.progress import Progress
+
+from .datasets import Reader
+from .errors import DatasetError
+from .prepare_sample import Record
+from .prepare_spec import PrepareSpec
+from .split import split_at_random, split_by_groups, split_by_lists
+from .text_lists import read_groups, read_names
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which side each sample is on.
+
+    Attributes
+    ----------
+    method : str
+        How it was made.
+    side_of : dict
+        "train", "validation" or "test" of each name; names that are absent were left out.
+    group_of : dict
+        What was kept together.
+    notes : tuple of str
+        What the report should say of it.
+    """
+
+    method: str
+    side_of: dict[str, str]
+    group_of: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a method is given."""
+
+    spec: PrepareSpec
+    reader: Reader
+    records: Sequence[Record]
+    folder: Path
+    progress: Progress
+
+    @property
+    def names(self) -> list[str]:
+        return [record.name for record in self.records]
+
+    @property
+    def pixels(self) -> dict:
+        return {record.name: record.pixels[1:-1] for record in self.records}
+
+
+def make_split(
+    spec: PrepareSpec,
+    reader: Reader,
+    records: Sequence[Record],
+    folder: Path,
+    progress: Progress,
+) -> Split:
+    """Return the split of the samples written in ``folder``.
+
+    Raises
+    ------
+    JobError
+        If the data set does not have what the method needs.
+    DatasetError
+        If training or validation would have no sample.
+    """
+    method = spec.split or ("lists" if spec.lists else "groups" if spec.groups else "")
+    method = method or reader.default_split
+    split = METHODS[method](_Task(spec, reader, records, folder, progress))
+    sizes = Counter(split.side_of.values())
+    for side in ("train", "validation"):
+        if not sizes[side]:
+            raise DatasetError(
+                f"{spec.source}: the {side} split is empty ({len(records)} samples, split by "
+                f"{method}); give more samples, other fractions or other lists"
+            )
+    if left_out := len(records) - len(split.side_of):
+        progress.log("info", f"{left_out} of {len(records)} samples are on no side of the split")
+    return split
+
+
+def _by_lists(task: _Task) -> Split:
+    spec, names = task.spec, task.names
+    lists, where = task.reader.lists(), spec.source
+    if spec.lists:
+        lists, where = {}, ", ".join(spec.lists)
+        for text in spec.lists:
+            side, separator, path = text.partition("=")
+            if not separator:
+                raise JobError(f"{text!r} is no list; write it as train=FILE or validation=FILE")
+            lists[side.strip()] = read_names(path.strip())
+        everything = set(task.reader.names())
+        split_by_lists(sorted(everything), lists, where)  # refuses names that are not there
+    if not lists:
+        raise JobError(f"{spec.source} has no lists of its own; give them, or another split")
+    kept = set(names)  # the others were empty, or are not wanted
+    lists = {side: [name for name in listed if name in kept] for side, listed in lists.items()}
+    group_of = {name: task.reader.group(name) for name in names}
+    return Split("lists", split_by_lists(names, lists, where), group_of)
+
+
+def _by_groups(task: _Task) -> Split:
+    spec = task.spec
+    if spec.groups:
+        table = read_groups(spec.groups)
+        if missing := [name for name in task.names if not table.get(name)]:
+            raise DatasetError(f"{spec.groups}: has no group for {missing[0]!r}")
+        group_of = {name: table[name] for name in task.names}
+    else:
+        group_of = {name: task.reader.group(name) for name in task.names}
+        if not all(group_of.values()):
+            raise JobError(f"{spec.source} tells no groups; give a csv of them, or another split")
+    side_of = split_by_groups(group_of, spec.fractions, spec.seed, task.pixels)
+    return Split("groups", side_of, group_of)
+
+
+def _by_clusters(task: _Task) -> Split:
+    from .clusters import cluster_samples
+
+    spec = task.spec
+    group_of, notes = cluster_samples(
+        {record.name: task.folder / record.image for record in task.records}, task.progress
+    )
+    side_of = split_by_groups(group_of, spec.fractions, spec.seed, task.pixels)
+    return Split("clusters", side_of, group_of, notes)
+
+
+def _by_blocks(task: _Task) -> Split:
+    from .chips import block_of, without_neighbours
+
+    spec, names = task.spec, task.names
+    if not hasattr(task.reader, "window"):
+        raise JobError("a split by blocks is for georeferenced rasters (reader geo)")
+    windows = {name: task.reader.window(name) for name in names}
+    side = spec.block or 4 * spec.chip
+    group_of = {name: block_of(window, side) for name, window in windows.items()}
+    side_of = split_by_groups(group_of, spec.fractions, spec.seed, task.pixels)
+    kept = without_neighbours(side_of, windows, spec.gap)
+    notes = (f"blocks of {side} px, {spec.gap} px apart at least",)
+    return Split("blocks", kept, group_of, notes)
+
+
+def _at_random(task: _Task) -> Split:
+    words = "a random split leaks where images are alike; choose clusters, groups or lists instead"
+    task.progress.log("warning", words)
+    side_of = split_at_random(task.names, task.spec.fractions, task.spec.seed)
+    return Split("random", side_of, {n: task.reader.group(n) for n in task.names}, (words,))
+
+
+METHODS: dict[str, Callable[[_Task], Split]] = {
+    "lists": _by_lists,
+    "groups": _by_groups,
+    "clusters": _by_clusters,
+    "blocks": _by_blocks,
+    "random": _at_random,
+}
+"""How samples come to their sides; the names are `training.prepare_spec.SPLIT_METHODS`."""
