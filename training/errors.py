@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from unet_segmenter.engine.errors import InputError, ModelError
+from unet_segmenter.engine.errors import InputError, ModelError, SegmenterError
 
 
 class DatasetError(InputError):
@@ -12,3 +12,7 @@ class DatasetError(InputError):
 
 class WeightsError(ModelError):
     """A file of weights cannot be read, or does not fit the network."""
+
+
+class TrainingError(SegmenterError):
+    """Training went astray: the loss is no number, or nothing can be learned from the data."""

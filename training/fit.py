@@ -1,24 +1,41 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fit with warm-up and cosine decay, averaged weights, best checkpoint and resume."""
+"""Fit a network: epochs of steps, validation, the best checkpoint, and resume after a kill."""
 
 from __future__ import annotations
 
-import csv
-import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.progress import Progress
+
 from .augment import Augmentation
-from .batches import Sample, ahead, epoch_batches, scaled, site_weights
-from .metrics import BinaryCounts
+from .checkpoint import BEST, Checkpoint
+from .losses import LOSSES, keras_loss
+from .optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    averaged_weights,
+    make_optimizer,
+    rate_now,
+    set_epoch_rate,
+)
+from .stepping import PRECISIONS, Stepper, scope_of
+from .validation import Frames, Pair, Verdict, validate
 
 if TYPE_CHECKING:
     import keras
+
+Batches = Callable[[int], Iterable[Pair]]
+"""Epoch, from 0, to its batches: images (B, H, W, C) float32 scaled, labels (B, H, W) uint8."""
+
+KEPT = ("mean_iou", "val_loss", "last")
+"""What decides which weights are the best: highest mean IoU, lowest loss, or the last ones."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,21 @@ class FitPlan:
         The encoder's learning rate, as a share of the decoder's.
     averaging : float
         Momentum of the exponential moving average of the weights, which is what is validated
-        and kept.
+        and kept; 0 for none.
+    clip_norm : float
+        Longest gradient, over all weights; 0 for any.
+    class_weights : tuple of float
+        One a class, or none; see `losses`.
+    plateau : int
+        Epochs without a better score after which the schedule "plateau" halves the rate.
+    patience : int
+        Epochs without a better score after which training ends; 0 for never.
+    keep : str
+        Of `KEPT`: which weights are the best.
+    precision : str
+        "float32", "bfloat16" or "float16" (mixed).
+    augmentation : Augmentation or None
+        None for images as they are.
     """
 
     epochs: int = 28
@@ -47,185 +78,282 @@ class FitPlan:
     clip_norm: float = 5.0
     loss: str = "dice+bce"
     seed: int = 2026
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    plateau: int = 3
+    patience: int = 0
+    class_weights: tuple[float, ...] = ()
+    keep: str = "mean_iou"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse names that no table has, and numbers that make no sense."""
+        tables = {
+            "loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "keep": KEPT,
+            "precision": PRECISIONS,
+        }  # fmt: skip
+        for name, table in tables.items():
+            if getattr(self, name) not in table:
+                raise JobError(
+                    f"{name} {getattr(self, name)!r} is unknown; there are {', '.join(table)}"
+                )
+        for name in ("epochs", "steps", "batch", "rate", "plateau"):
+            if not getattr(self, name) > 0:
+                raise JobError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.averaging < 1:
+            raise JobError(f"averaging must be 0 or more and below 1, not {self.averaging}")
+        if any(not weight > 0 for weight in self.class_weights):
+            raise JobError(f"class weights must be above 0, not {list(self.class_weights)}")
+
+    @property
+    def head(self) -> str:
+        """The head that the loss is for: "sigmoid" or "softmax"."""
+        return LOSSES[self.loss].head
+
+
+@dataclass(frozen=True)
+class FitState:
+    """Where a fit stands after an epoch.
+
+    Attributes
+    ----------
+    seconds_left : float
+        Estimated from the last epochs.
+    status : str
+        "running", "finished", or why it stopped.
+    """
+
+    plan: FitPlan
+    history: Sequence[Mapping[str, float]]
+    seconds_left: float
+    status: str = "running"
+
+    @property
+    def best(self) -> Mapping[str, float]:
+        """The history's row whose weights were kept."""
+        return max(self.history, key=lambda row: row["score"])
+
+
+class Watcher(Protocol):
+    """Is shown every epoch: writes reports and plots."""
+
+    frames: Collection[int]
+    """Numbers of the validation frames whose probabilities it wants."""
+
+    def epoch(self, state: FitState, verdict: Verdict) -> None:
+        """An epoch is done."""
+
+    def end(self, state: FitState) -> None:
+        """The fit is over, whichever way."""
 
 
 def fit(
     model: keras.Model,
-    train: tuple[Sequence[str], Sequence[Sample]],
-    validation: Sequence[Sample],
+    batches: Batches,
+    frames: Frames,
     plan: FitPlan,
     folder: Path,
-    report: Callable[[str], None] = print,
+    progress: Progress,
+    watchers: Sequence[Watcher] = (),
+    strategy: Any = None,
     until: float | None = None,
-) -> Path:
-    """Train ``model``, which gives logits, and return the path of the best weights.
+) -> FitState:
+    """Train ``model``, which gives logits; the best weights lie in best.weights.h5 after it.
 
-    A checkpoint is written after every epoch; the same call takes up where it stands. Best is the
-    highest mean one-vs-rest IoU on ``validation`` at threshold 0.5, over the classes there.
+    A checkpoint is written after every epoch; the same call takes up where it stands.
 
     Parameters
     ----------
-    train : (stems, samples)
-        Samples are frames (H, W, 3) and masks (H, W), uint8.
+    batches : callable
+        The same epoch must give the same batches, so that a resumed one repeats itself.
+    frames : Frames
+        Decide which weights are the best: by `FitPlan.keep`, by default the highest mean
+        one-vs-rest IoU at 0.5 over the classes that occur there.
+    strategy : tf.distribute.Strategy, optional
+        The one in whose scope the model was built.
     until : float, optional
         Unix time at which no further epoch begins.
+
+    Raises
+    ------
+    Cancelled
+        If the user asked to stop; what was done is kept, and the message says where.
+    TrainingError
+        If many steps in a row went wrong.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    stems, samples = train
-    optimizer = compile_for_fit(model, plan)
-    state = _Checkpoint(folder, model, optimizer)
-    best, first = state.load()
-    weights = site_weights(stems)
-    for epoch in range(first, plan.epochs):
-        if until is not None and time.time() >= until:
-            report(f"stopped before epoch {epoch + 1}: out of time")
-            break
-        began = time.time()
-        batches = epoch_batches(
-            samples, weights, plan.steps, plan.batch, plan.augmentation, (plan.seed, epoch)
-        )
-        loss = float(np.mean([float(model.train_on_batch(*pair)) for pair in ahead(batches)]))
-        if not np.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} in epoch {epoch + 1}: lower the rate")
-        trained = time.time()
-        with averaged_weights(model, optimizer):
-            counts = validate(model, validation)
-            score = counts.mean_iou()
-            if score > best:
-                best = score
-                _replace(folder / "best.weights.h5", model.save_weights)
-        iou = counts.scores()["iou"]
-        row = {
-            "epoch": epoch + 1, "loss": loss, "rate": float(optimizer.learning_rate),
-            "mean_iou": score, **{f"iou_{n + 1}": value for n, value in enumerate(iou)},
-            "train_s": trained - began, "validation_s": time.time() - trained,
-        }  # fmt: skip
-        state.save(best, row)
-        report(
-            f"epoch {epoch + 1}/{plan.epochs}  loss {loss:.4f}  mean IoU {score:.4f}  best "
-            f"{best:.4f}  [{' '.join(f'{value:.3f}' for value in iou)}]  "
-            f"{row['train_s']:.0f}+{row['validation_s']:.0f} s"
-        )
-    return folder / "best.weights.h5"
+    run = _Run(model, frames, plan, folder, progress, watchers, strategy)
+    status = "finished"
+    try:
+        for epoch in range(len(run.history), plan.epochs):
+            if run.waited_in_vain():
+                status = f"finished early: no better score in {plan.patience} epochs"
+                break
+            if until is not None and time.time() >= until:
+                status = f"stopped before epoch {epoch + 1}: out of time"
+                break
+            run.epoch(epoch, batches)
+    except Cancelled as error:
+        run.end(str(error))
+        raise
+    except Exception as error:
+        run.end(f"failed: {error}")
+        raise
+    if status != "finished":
+        progress.log("info", status)
+    return run.end(status)
 
 
-def compile_for_fit(model: keras.Model, plan: FitPlan) -> Any:
+def compile_for_fit(model: keras.Model, plan: FitPlan, strategy: Any = None) -> Any:
     """Compile ``model`` by the plan and return its optimizer."""
-    import keras
-
-    from .losses import LOSSES
-
-    class TwoRates(keras.optimizers.AdamW):
-        """AdamW whose encoder variables learn at a share of the rate."""
-
-        def update_step(self, gradient, variable, learning_rate):
-            # TensorFlow hands over its own variable, which does not know Keras's path.
-            kept = self._trainable_variables[self._get_variable_index(variable)]
-            slow = kept.path.startswith("encoder_")
-            rate = learning_rate * (plan.encoder_rate if slow else 1.0)
-            super().update_step(gradient, variable, rate)
-
-    total = plan.epochs * plan.steps
-    warm_up = int(total * plan.warm_up)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, total - warm_up, alpha=0.01, warmup_target=plan.rate, warmup_steps=warm_up
-    )
-    optimizer = TwoRates(
-        schedule, weight_decay=plan.weight_decay, global_clipnorm=plan.clip_norm,
-        use_ema=True, ema_momentum=plan.averaging,
-    )  # fmt: skip
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    model.compile(optimizer=optimizer, loss=LOSSES[plan.loss], jit_compile=False)
-    optimizer.build(model.trainable_variables)
+    weights = plan.class_weights
+    classes = model.output_shape[-1] - (plan.head == "softmax")
+    if weights and len(weights) != classes:
+        raise JobError(f"{len(weights)} class weights were given for {classes} classes")
+    with scope_of(strategy):
+        optimizer = make_optimizer(plan)
+        model.compile(
+            optimizer=optimizer, loss=keras_loss(plan.loss, weights), jit_compile=False,
+            auto_scale_loss=False,
+        )  # fmt: skip
+        optimizer.build(model.trainable_variables)
     return optimizer
 
 
-class averaged_weights:  # noqa: N801 - reads as a function in a with statement
-    """Put the moving average in place of the weights, for the time of a with block."""
+class _Run:
+    """A fit under way."""
 
-    def __init__(self, model: keras.Model, optimizer: Any) -> None:
-        self.variables = model.trainable_variables
-        self.averages = optimizer._model_variables_moving_average
+    def __init__(
+        self,
+        model: keras.Model,
+        frames: Frames,
+        plan: FitPlan,
+        folder: Path,
+        progress: Progress,
+        watchers: Sequence[Watcher],
+        strategy: Any,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model, self.frames, self.plan, self.folder = model, frames, plan, folder
+        self.progress, self.watchers = progress, watchers
+        self.optimizer = compile_for_fit(model, plan, strategy)
+        self.loss = keras_loss(plan.loss, plan.class_weights)
+        self.checkpoint = Checkpoint(folder, model, self.optimizer)
+        self.best, self.history = self.checkpoint.load()
+        self.step = Stepper(model, strategy)
+        self.shown = {number for watcher in watchers for number in watcher.frames}
+        self.session: list[float] = []
+        if self.history:
+            progress.log("info", f"taken up after epoch {len(self.history)} of {plan.epochs}")
 
-    def __enter__(self) -> None:
-        self.kept = [variable.numpy() for variable in self.variables]
-        for variable, average in zip(self.variables, self.averages, strict=True):
-            variable.assign(average)
+    def epoch(self, epoch: int, batches: Batches) -> None:
+        """Train, validate, and save what came of it."""
+        began, skipped = time.time(), self.step.skipped
+        set_epoch_rate(self.optimizer, self.plan, self.history)
+        loss = self._train(epoch, batches(epoch), began)
+        trained = time.time()
+        with averaged_weights(self.model, self.optimizer):
+            verdict = self._validate()
+            score = self._score(verdict, epoch)
+            # A score that is no number, of frames without any class, is better than no weights.
+            if score > self.best or not (self.folder / BEST).is_file():
+                self.best = score
+                self.checkpoint.save_best()
+        row = {
+            "epoch": epoch + 1, "loss": loss, "val_loss": verdict.loss, "score": score,
+            "rate": rate_now(self.optimizer), "mean_iou": verdict.counts.mean_iou(),
+            **{f"iou_{n + 1}": v for n, v in enumerate(verdict.counts.scores()["iou"])},
+            "skipped": self.step.skipped - skipped,
+            "train_s": trained - began, "validation_s": time.time() - trained,
+        }  # fmt: skip
+        self.history = [*self.history, row]
+        self.session.append(time.time() - began)
+        self.checkpoint.save(self.best, self.history)
+        self._tell(row)
+        for watcher in self.watchers:
+            watcher.epoch(self.state("running"), verdict)
 
-    def __exit__(self, *_error: object) -> None:
-        for variable, kept in zip(self.variables, self.kept, strict=True):
-            variable.assign(kept)
+    def _train(self, epoch: int, batches: Iterable[Pair], began: float) -> float:
+        plan, losses = self.plan, []
+        for number, (images, labels) in enumerate(batches, start=1):
+            self._check()
+            losses.append(self.step(images, labels))
+            left = self._seconds_left(epoch, number / plan.steps, time.time() - began)
+            self.progress.advance(
+                epoch * plan.steps + number, plan.epochs * plan.steps,
+                f"epoch {epoch + 1} of {plan.epochs}, {in_words(left)} left",
+            )  # fmt: skip
+        counted = [loss for loss in losses if np.isfinite(loss)]
+        return float(np.mean(counted)) if counted else float("nan")
+
+    def _validate(self) -> Verdict:
+        plan = self.plan
+        batch = plan.batch if plan.keep == "val_loss" else 1
+        return validate(
+            self.model, self.frames, plan.head, self.loss, batch, self.shown, self._check
+        )
+
+    def _score(self, verdict: Verdict, epoch: int) -> float:
+        return {
+            "mean_iou": verdict.counts.mean_iou(), "val_loss": -verdict.loss, "last": float(epoch),
+        }[self.plan.keep]  # fmt: skip
+
+    def _check(self) -> None:
+        if not self.progress.cancelled():
+            return
+        if not self.history:
+            raise Cancelled("Training was cancelled before its first epoch was done.")
+        row = self.state("").best
+        raise Cancelled(
+            f"Training was cancelled in epoch {len(self.history) + 1}. The best weights so far, of "
+            f"epoch {int(row['epoch'])} (mean IoU {row['mean_iou']:.3f}), are kept in "
+            f"{self.folder / BEST}; the same command goes on from there."
+        )
+
+    def _tell(self, row: Mapping[str, float]) -> None:
+        each = " ".join(f"{v:.3f}" for key, v in row.items() if key.startswith("iou_"))
+        best = self.state("").best
+        self.progress.log(
+            "info",
+            f"epoch {int(row['epoch'])}/{self.plan.epochs}  loss {row['loss']:.4f}  validation "
+            f"{row['val_loss']:.4f}  mean IoU {row['mean_iou']:.4f} (best {best['mean_iou']:.4f} in "
+            f"epoch {int(best['epoch'])})  [{each}]  {row['train_s']:.0f}+"
+            f"{row['validation_s']:.0f} s",
+        )
+        if row["skipped"]:
+            self.progress.log(
+                "warning",
+                f"{int(row['skipped'])} steps of epoch {int(row['epoch'])} were left out: their "
+                "loss or gradient was no number",
+            )
+
+    def waited_in_vain(self) -> bool:
+        """Whether the score has not got better for as long as the plan's patience."""
+        if not self.plan.patience or not self.history:
+            return False
+        return len(self.history) - self.state("").best["epoch"] >= self.plan.patience
+
+    def state(self, status: str) -> FitState:
+        """Return where the fit stands."""
+        left = self._seconds_left(len(self.history), 0.0, 0.0) if status == "running" else 0.0
+        return FitState(self.plan, self.history, left, status)
+
+    def end(self, status: str) -> FitState:
+        """Show the end to all watchers."""
+        state = self.state(status)
+        for watcher in self.watchers:
+            watcher.end(state)
+        return state
+
+    def _seconds_left(self, epoch: int, part: float, seconds: float) -> float:
+        """Estimate from this session's last epochs, or from the part of the first one."""
+        an_epoch = np.mean(self.session[-5:]) if self.session else seconds / max(part, 1e-9)
+        return float(an_epoch * max(self.plan.epochs - epoch - part, 0.0))
 
 
-def validate(model: keras.Model, samples: Sequence[Sample], threshold: float = 0.5) -> BinaryCounts:
-    """Count one-vs-rest hits of whole frames, padded to multiples of 16."""
-    classes = model.output_shape[-1]
-    level = np.log(threshold / (1 - threshold))
-    counts = BinaryCounts.zero(classes)
-    for image, labels in samples:
-        counts += BinaryCounts.of(whole_logits(model, image) > level, labels)
-    return counts
-
-
-def whole_logits(model: keras.Model, image: np.ndarray, divisor: int = 16) -> np.ndarray:
-    """Return the logits (H, W, K) float32 of a whole frame (H, W, 3) uint8.
-
-    What is added below and to the right is 0 after scaling, as the engine does it.
-    """
-    height, width = image.shape[:2]
-    pad = ((0, -height % divisor), (0, -width % divisor), (0, 0))
-    batch = np.pad(scaled(image), pad)[None]
-    return np.asarray(model.predict_on_batch(batch))[0, :height, :width]
-
-
-class _Checkpoint:
-    """State after the last whole epoch: weights, optimizer, best score, history.csv."""
-
-    def __init__(self, folder: Path, model: keras.Model, optimizer: Any) -> None:
-        self.path = folder / "last.npz"
-        self.history = folder / "history.csv"
-        self.variables = [*model.variables, *optimizer.variables]
-
-    def load(self) -> tuple[float, int]:
-        """Restore what was saved; return the best score and the number of epochs done."""
-        if not self.path.is_file():
-            return -1.0, 0
-        with np.load(self.path, allow_pickle=False) as saved:
-            for number, variable in enumerate(self.variables):
-                variable.assign(saved[f"v{number}"])
-            return float(saved["best"]), int(saved["epoch"])
-
-    def save(self, best: float, row: dict[str, float]) -> None:
-        arrays = {f"v{n}": np.asarray(variable) for n, variable in enumerate(self.variables)}
-        extra = {"best": best, "epoch": row["epoch"]}
-        rows = []
-        if row["epoch"] > 1 and self.history.is_file():
-            with self.history.open(newline="") as file:
-                rows = list(csv.DictReader(file))[: int(row["epoch"]) - 1]
-        temporary = self.history.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            writer.writeheader()
-            writer.writerows([*rows, row])
-        temporary.replace(self.history)
-        # Last, so that a kill in between repeats the epoch instead of losing its row.
-        _replace(self.path, lambda path: np.savez(path, **arrays, **extra))
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """Return the rows of history.csv, one an epoch."""
-    with (folder / "history.csv").open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f"tmp.{path.name}")
-    write(temporary)
-    temporary.replace(path)
-
-
-def save_plan(plan: FitPlan, folder: Path, **more: Any) -> None:
-    """Write plan.json beside the checkpoints: what export tells in the card."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.json").write_text(json.dumps({**asdict(plan), **more}, indent=1))
+def in_words(seconds: float) -> str:
+    """Return a time as "40 s", "12 min" or "2 h 05 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

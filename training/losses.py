@@ -13,10 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras import ops
-
 from .dataset import IGNORE
 
+
+class _Ops:
+    """`keras.ops`, imported at the first use: what only lists the losses need not wait for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        from keras import ops
+
+        return getattr(ops, name)
+
+
+ops = _Ops()
 PIXELS = (0, 1, 2)
 """Axes of batch, rows and columns."""
 
