@@ -10,7 +10,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from .commands import checkenvironment, modelinfo, segment, setupenvironment
+from .commands import (
+    checkenvironment,
+    evaluate,
+    modelinfo,
+    preparedataset,
+    segment,
+    setupenvironment,
+)
 from .commands.terminal import print_json
 from .engine.errors import Cancelled, SegmenterError
 from .version import plugin_version
@@ -18,6 +25,8 @@ from .version import plugin_version
 # Name, module, and other names that it goes by.
 COMMANDS: tuple[tuple[str, ModuleType, tuple[str, ...]], ...] = (
     ("segment", segment, ()),
+    ("evaluate", evaluate, ()),
+    ("preparedataset", preparedataset, ()),
     ("modelinfo", modelinfo, ("models",)),
     ("checkenvironment", checkenvironment, ("check",)),
     ("setupenvironment", setupenvironment, ()),

@@ -21,9 +21,9 @@ from qgis.core import (
     QgsSettings,
 )
 
-from tests.qgis.samples import write_model, write_raster
+from tests.qgis.samples import write_model, write_polygons, write_raster
 from unet_segmenter.plugin import UnetSegmenterPlugin
-from unet_segmenter.processing import alg_segment, settings
+from unet_segmenter.processing import alg_segment, settings, worker_run
 from unet_segmenter.runners.worker_process import WorkerProcess
 
 STUB = Path(__file__).with_name("stub_worker.py")
@@ -105,11 +105,48 @@ def provider(qgis_app, library):
 
 @pytest.fixture
 def stub_engine(monkeypatch):
-    """`segment` starts the stub worker, in this very Python."""
+    """The algorithms start the stub worker, in this very Python."""
     monkeypatch.setenv("UNET_SEGMENTER_PYTHON", sys.executable)
-    monkeypatch.setattr(
-        alg_segment, "WorkerProcess", functools.partial(WorkerProcess, worker=(str(STUB),))
-    )
+    for module in (alg_segment, worker_run):
+        monkeypatch.setattr(
+            module, "WorkerProcess", functools.partial(WorkerProcess, worker=(str(STUB),))
+        )
+
+
+@pytest.fixture
+def run(provider, context, feedback):
+    """Run an algorithm as Processing does; gives its results, or None where it fails."""
+
+    def run_algorithm(name, **parameters):
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById(
+            f"unet_segmenter:{name}"
+        )
+        ok, message = algorithm.checkParameterValues(parameters, context)
+        assert ok, message
+        results, success = algorithm.run(parameters, context, feedback)
+        return results if success else None
+
+    return run_algorithm
+
+
+@pytest.fixture
+def refusal(provider, context):
+    """What `checkParameterValues` says of parameters that it must refuse."""
+
+    def check(name, **parameters):
+        ok, message = provider.algorithm(name).create().checkParameterValues(parameters, context)
+        assert not ok
+        return message
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def polygons(tmp_path_factory):
+    """Two polygons in longitude and latitude over the raster, with a field of classes."""
+    path = tmp_path_factory.mktemp("polygons") / "labels.gpkg"
+    write_polygons(path)
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from osgeo import gdal, osr
+from osgeo import gdal, ogr, osr
 
 gdal.UseExceptions()
 
@@ -83,3 +83,29 @@ def write_raster(path, bands=3, epsg=32617):
     for band in range(1, bands + 1):
         dataset.GetRasterBand(band).Fill(40 * band)
     dataset.FlushCache()
+
+
+def write_polygons(path):
+    """Left half "grass", right half "tree" of the raster that `write_raster` writes, in WGS 84."""
+    utm, world = osr.SpatialReference(), osr.SpatialReference()
+    utm.ImportFromEPSG(32617)
+    world.ImportFromEPSG(4326)
+    for crs in (utm, world):
+        crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    turn = osr.CoordinateTransformation(utm, world)
+    source = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
+    layer = source.CreateLayer("labels", world, ogr.wkbPolygon)
+    layer.CreateField(ogr.FieldDefn("kind", ogr.OFTString))
+    for name, west, east in (("grass", 500000, 500003), ("tree", 500003, 500006)):
+        ring = ogr.Geometry(ogr.wkbLinearRing)
+        for x, y in (
+            *((west, 4000000), (east, 4000000), (east, 3999996), (west, 3999996)),
+            (west, 4000000),
+        ):
+            ring.AddPoint_2D(*turn.TransformPoint(x, y)[:2])
+        polygon = ogr.Geometry(ogr.wkbPolygon)
+        polygon.AddGeometry(ring)
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature.SetField("kind", name)
+        feature.SetGeometry(polygon)
+        layer.CreateFeature(feature)

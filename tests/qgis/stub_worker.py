@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A real worker process whose engine writes a constant mask, with QGIS's own GDAL.
 
-It lets the algorithms be tested where there is no engine: everything but `run_job` is the
-product's. The class wanted decides what happens.
+It lets the algorithms be tested where there is no engine: everything but the functions that do
+the jobs is the product's. The class wanted, or the title of a data set, decides what happens.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from unet_segmenter.engine.errors import Cancelled, InputError
 from unet_segmenter.engine.job import ClassArea, JobResult, JobSpec
 from unet_segmenter.engine.progress import Progress
 from unet_segmenter.runners import worker
+from unet_segmenter.runners.job_kinds import JOB_KINDS, JobKind, PlainJob
 
 gdal.UseExceptions()
 
@@ -62,5 +63,87 @@ def segment(job: JobSpec, progress: Progress) -> JobResult:
     )
 
 
+def evaluate(job: PlainJob, progress: Progress) -> PlainJob:
+    """Tell fixed scores, and write the files that were asked for."""
+    tell_job(job, progress)
+    for name in ("html", "csv", "json"):
+        if job.values.get(name):
+            Path(job.values[name]).write_text(name, encoding="utf-8")
+    return PlainJob(SCORES)
+
+
+def prepare(job: PlainJob, progress: Progress) -> PlainJob:
+    """Make the folder with nothing but a report."""
+    tell_job(job, progress)
+    if job.values["title"] == "slow":
+        wait_for_cancel(progress, "preparing was stopped; nothing was written")
+    if job.values["title"] == "refused":
+        raise InputError(
+            "masks/a.png: 3 % of its pixels have the colour #123456, which is no class."
+        )
+    folder = Path(job.values["output"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.html").write_text("<html></html>", encoding="utf-8")
+    return PlainJob(
+        {
+            "folder": str(folder),
+            "title": "T",
+            "classes": ["grass", "tree"],
+            "samples": 4,
+            "sides": {"train": 3, "validation": 1, "test": 0},
+            "split": "blocks",
+            "leak": {"share": 0.25},
+            "report": str(folder / "report.html"),
+            "sheet": str(folder / "contact_sheet.png"),
+        }
+    )
+
+
+def train(job: PlainJob, progress: Progress) -> PlainJob:
+    """Two epochs without a network."""
+    tell_job(job, progress)
+    if job.values["name"] == "slow":
+        wait_for_cancel(progress, "stopped after 3 epochs; the best weights are in RUN")
+    for epoch in (1, 2):
+        progress.log("info", f"epoch {epoch}: mean IoU 0.{epoch}")
+        progress.advance(epoch, 2, f"epoch {epoch} of 2, 1 min left")
+    folder = Path(job.values["output"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return PlainJob(
+        {
+            "model_folder": str(folder),
+            "report": str(folder / "report.html"),
+            "metrics": {"mean_iou": 0.2},
+        }
+    )
+
+
+def wait_for_cancel(progress: Progress, words: str) -> None:
+    """Be busy until the user stops it; then say so after a while."""
+    while not progress.cancelled():
+        progress.advance(1, 100, "Busy")
+        time.sleep(0.05)
+    time.sleep(0.3)
+    raise Cancelled(words)
+
+
+def tell_job(job: PlainJob, progress: Progress) -> None:
+    """Let the test see the job."""
+    progress.log("info", "job=" + json.dumps(job.to_json()))
+
+
+SCORES = {
+    "mean_iou": 0.5,
+    "overall_accuracy": 0.75,
+    "frequency_weighted_iou": 0.625,
+    "mcc": 0.25,
+    "pixels": 2400,
+}
+
 if __name__ == "__main__":
-    worker.run_and_exit(sys.argv[1:], runs={"segment": segment})
+    for name in ("evaluate", "prepare", "train"):
+        # The real classes of these jobs need packages that QGIS's Python may lack.
+        plain = JobKind("runners.job_kinds:PlainJob", "", seconds_to_stop=1.0)
+        JOB_KINDS[name] = plain
+    runs = {"segment": segment, "evaluate": evaluate, "prepare": prepare, "train": train}
+    worker.run_and_exit(sys.argv[1:], runs=runs)

@@ -10,25 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsApplication
 
 from unet_segmenter.engine.errors import Cancelled, OutputError
 from unet_segmenter.processing import alg_setupenvironment, settings
 from unet_segmenter.runners.environment import EnvironmentReport, State, environment_python
-
-
-@pytest.fixture
-def run(provider, context, feedback):
-    def run_algorithm(name, **parameters):
-        algorithm = QgsApplication.processingRegistry().createAlgorithmById(
-            f"unet_segmenter:{name}"
-        )
-        ok, message = algorithm.checkParameterValues(parameters, context)
-        assert ok, message
-        results, success = algorithm.run(parameters, context, feedback)
-        return results if success else None
-
-    return run_algorithm
 
 
 @pytest.fixture

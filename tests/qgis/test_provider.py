@@ -14,7 +14,20 @@ from unet_segmenter.plugin import UnetSegmenterPlugin
 from unet_segmenter.processing.provider import ALGORITHMS
 from unet_segmenter.version import plugin_version
 
-IDS = ["segment", "modelinfo", "checkenvironment", "setupenvironment"]
+IDS = [
+    "segment",
+    "evaluate",
+    "preparedataset",
+    "modelinfo",
+    "checkenvironment",
+    "setupenvironment",
+]
+GROUPS = {
+    "preparedataset": "Training",
+    "trainmodel": "Training",
+    "checkenvironment": "Environment",
+    "setupenvironment": "Environment",
+}
 
 
 def test_the_provider_offers_the_algorithms_under_their_public_ids(provider):
@@ -43,7 +56,7 @@ def test_an_algorithm_tells_what_it_does(provider, name):
     assert algorithm.shortDescription().endswith(".")
     assert len(algorithm.shortHelpString()) > 200
     assert algorithm.tags()
-    assert algorithm.group() == ("Environment" if "environment" in name else "Segmentation")
+    assert algorithm.group() == GROUPS.get(name, "Segmentation")
     assert algorithm.groupId() == algorithm.group().lower()
 
 
@@ -159,6 +172,11 @@ def test_the_choice_of_models_is_the_library_with_the_user_s_folder(provider):
             "modelinfo",
             "OUTPUT NAME VERSION TITLE LICENSE CITATION CLASSES BANDS FOLDER CLASS_COUNT HALO "
             "DIVISOR INTACT",
+        ),
+        ("evaluate", "HTML CSV JSON MEAN_IOU OVERALL_ACCURACY FW_IOU MCC PIXELS"),
+        (
+            "preparedataset",
+            "OUTPUT REPORT SHEET CLASS_NAMES SAMPLES TRAIN VALIDATION TEST LEAK_SHARE",
         ),
         (
             "checkenvironment",

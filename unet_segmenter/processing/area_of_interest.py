@@ -7,6 +7,7 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsFeatureRequest,
+    QgsField,
     QgsFields,
     QgsGeometry,
     QgsProcessingContext,
@@ -25,6 +26,9 @@ def write_polygons(
     crs: QgsCoordinateReferenceSystem,
     context: QgsProcessingContext,
     feedback: QgsProcessingFeedback,
+    *,
+    name: str = "AOI",
+    field: str | None = None,
 ) -> str:
     """Write the polygons of `source` to a temporary GeoPackage.
 
@@ -36,6 +40,10 @@ def write_polygons(
         That of the raster; where it is invalid, the coordinates are taken as they are.
     context, feedback
         Of the running algorithm.
+    name : str
+        The parameter's name, for messages.
+    field : str, optional
+        A field to write with them; None writes none.
 
     Returns
     -------
@@ -45,18 +53,19 @@ def write_polygons(
     Raises
     ------
     InputError
-        If there is no polygon, or they cannot be transformed or written.
+        If there is no polygon or no such field, or they cannot be transformed or written.
     """
-    path = QgsProcessingUtils.generateTempFilename("area_of_interest.gpkg")
+    fields, index = _one_field(source, field, name)
+    path = QgsProcessingUtils.generateTempFilename(f"{name.lower()}.gpkg")
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
-    options.layerName = "area_of_interest"
+    options.layerName = name.lower()
     target = crs if crs.isValid() else source.sourceCrs()
     writer = QgsVectorFileWriter.create(
-        path, QgsFields(), MULTI_POLYGON, target, context.transformContext(), options
+        path, fields, MULTI_POLYGON, target, context.transformContext(), options
     )
     failed: list[int] = []
-    request = QgsFeatureRequest().setNoAttributes()
+    request = QgsFeatureRequest().setSubsetOfAttributes([] if index is None else [index])
     if crs.isValid() and source.sourceCrs().isValid():
         request.setDestinationCrs(crs, context.transformContext())
         request.setTransformErrorCallback(lambda feature: failed.append(feature.id()))
@@ -65,21 +74,43 @@ def write_polygons(
         if feedback.isCanceled():
             break
         for part in _polygons(feature.geometry()):
-            polygon = QgsFeature()
+            polygon = QgsFeature(fields)
             polygon.setGeometry(part)
+            if index is not None:
+                polygon.setAttributes([feature.attributes()[index]])
             if not writer.addFeature(polygon):
-                raise InputError(f"AOI could not be written to {path}: {writer.errorMessage()}")
+                raise InputError(f"{name} could not be written to {path}: {writer.errorMessage()}")
             written += 1
     problem = writer.errorMessage()
     del writer  # closes the file
     if failed:
         raise InputError(
-            f"AOI: {len(failed)} of its polygons cannot be transformed to the raster's CRS "
+            f"{name}: {len(failed)} of its polygons cannot be transformed to the raster's CRS "
             f"({crs.authid() or 'a CRS of its own'})."
         )
     if not written:
-        raise InputError(f"AOI holds no polygon. {problem}".strip())
+        raise InputError(f"{name} holds no polygon. {problem}".strip())
     return path
+
+
+def _one_field(
+    source: QgsProcessingFeatureSource, field: str | None, name: str
+) -> tuple[QgsFields, int | None]:
+    """The fields to write, one or none, and its place in the source."""
+    fields = QgsFields()
+    if not field:
+        return fields, None
+    index = source.fields().lookupField(field)
+    if index < 0:
+        raise InputError(
+            f"{name} has no field {field!r}; it has {', '.join(source.fields().names()) or 'none'}."
+        )
+    wanted = source.fields().at(index)
+    # A GeoPackage numbers its features in a field of this name.
+    if wanted.name().lower() == "fid":
+        raise InputError(f"{name}: the field fid numbers the features; name one with the classes.")
+    fields.append(QgsField(wanted))
+    return fields, index
 
 
 def _polygons(geometry: QgsGeometry) -> list[QgsGeometry]:

@@ -17,6 +17,7 @@ from qgis.core import (
 if hasattr(Qgis, "ProcessingParameterFlag"):  # QGIS 3.36
     ADVANCED = Qgis.ProcessingParameterFlag.Advanced
     VECTOR_POLYGON = Qgis.ProcessingSourceType.VectorPolygon
+    RASTER = Qgis.ProcessingSourceType.Raster
     FILE = Qgis.ProcessingFileParameterBehavior.File
     FOLDER = Qgis.ProcessingFileParameterBehavior.Folder
     DOUBLE = Qgis.ProcessingNumberParameterType.Double
@@ -25,6 +26,7 @@ if hasattr(Qgis, "ProcessingParameterFlag"):  # QGIS 3.36
 else:
     ADVANCED = QgsProcessingParameterDefinition.FlagAdvanced
     VECTOR_POLYGON = QgsProcessing.TypeVectorPolygon
+    RASTER = QgsProcessing.TypeRaster
     FILE = QgsProcessingParameterFile.File
     FOLDER = QgsProcessingParameterFile.Folder
     DOUBLE = QgsProcessingParameterNumber.Double

@@ -8,7 +8,9 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..version import plugin_version
 from .alg_checkenvironment import CheckEnvironmentAlgorithm
+from .alg_evaluate import EvaluateAlgorithm
 from .alg_modelinfo import ModelInfoAlgorithm
+from .alg_preparedataset import PrepareDatasetAlgorithm
 from .alg_segment import SegmentAlgorithm
 from .alg_setupenvironment import SetUpEnvironmentAlgorithm
 from .base_algorithm import BaseAlgorithm, icon, icon_path
@@ -18,6 +20,8 @@ PROVIDER_ICON = "unet_segmenter"
 
 ALGORITHMS: tuple[type[BaseAlgorithm], ...] = (
     SegmentAlgorithm,
+    EvaluateAlgorithm,
+    PrepareDatasetAlgorithm,
     ModelInfoAlgorithm,
     CheckEnvironmentAlgorithm,
     SetUpEnvironmentAlgorithm,

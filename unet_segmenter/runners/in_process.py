@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .job_kinds import JOB_KINDS, result_values
+from .job_kinds import JOB_KINDS
 
 if TYPE_CHECKING:
     from ..engine.job import JobResult, JobSpec
@@ -60,4 +60,4 @@ def run_values(kind: str, values: Mapping[str, Any], progress: Progress) -> dict
         If the values describe no such job, or it cannot be done.
     """
     job = JOB_KINDS[kind].read_job(dict(values))
-    return result_values(JOB_KINDS[kind].do(job, progress))
+    return JOB_KINDS[kind].tell(JOB_KINDS[kind].do(job, progress))

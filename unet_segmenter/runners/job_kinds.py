@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,11 @@ class PlainJob:
         """The values themselves."""
         return dict(self.values)
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> PlainJob:
+        """The job of these values, whatever they are."""
+        return cls(values)
+
 
 @dataclass(frozen=True)
 class JobKind:
@@ -52,8 +58,10 @@ class JobKind:
     spec, run : str
         "module:name" of the class of the job and of the function that does it, in the plugin's
         package or in `training`.
+    tell : callable
+        What the worker tells of the function's result: plain JSON values.
     read_result : callable
-        What the parent makes of the result's JSON values.
+        What the parent makes of them.
     modules : tuple of str
         Modules that the environment must have, beyond those of the engine.
     seconds_to_stop : float
@@ -66,6 +74,7 @@ class JobKind:
 
     spec: str
     run: str
+    tell: Callable[[Any], dict[str, Any]] = operator.methodcaller("to_json")
     read_result: Callable[[dict[str, Any]], Any] = dict
     modules: tuple[str, ...] = ()
     seconds_to_stop: float = 1.0
@@ -81,11 +90,12 @@ class JobKind:
             If they describe none, or the environment lacks what the job needs.
         """
         self._require_modules()
-        return load(self.spec).from_json(values)
+        spec = load(self.spec)
+        # Some specifications read a text as JSON, and a mapping by `from_dict`.
+        return getattr(spec, "from_dict", spec.from_json)(values)
 
     def do(self, job: Any, progress: Any) -> Any:
         """Do the job in this process and return its result."""
-        self._require_modules()
         return load(self.run)(job, progress)
 
     def _require_modules(self) -> None:
@@ -97,20 +107,58 @@ class JobKind:
             )
 
 
+def _tell_fields(result: Any) -> dict[str, Any]:
+    """The fields of a dataclass as plain JSON values."""
+    return {key: _plain(value) for key, value in dataclasses.asdict(result).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _tell_prepared(dataset: Any) -> dict[str, Any]:
+    """What a `training.dataset.Dataset` is, for who cannot open it."""
+    details, folder = dataset.details, Path(dataset.folder).absolute()
+    sides = ("train", "validation", "test")
+    return {
+        "folder": str(folder),
+        "title": dataset.title,
+        "classes": [known.name for known in dataset.classes],
+        "samples": len(dataset.samples),
+        "sides": {side: len(dataset.split(side)) for side in sides},
+        "split": details["split"].get("method"),
+        "leak": details["split"].get("leak", {}),
+        "report": str(folder / "report.html"),
+        "sheet": str(folder / "contact_sheet.png"),
+    }
+
+
 JOB_KINDS: dict[str, JobKind] = {
     "segment": JobKind(
         "engine.job:JobSpec", "engine.pipeline:run_job", read_result=JobResult.from_json
     ),
-    "evaluate": JobKind("engine.evaluate:EvaluateJob", "engine.evaluate:run_evaluate"),
+    "evaluate": JobKind(
+        "engine.evaluate:EvaluateJob",
+        "engine.evaluate:run_evaluate",
+        tell=dict,
+        less_memory="Close other programs",
+        less_native="See whether both files open in QGIS",
+    ),
     "prepare": JobKind(
-        "training.prepare:PrepareSpec",
+        "training.prepare_spec:PrepareSpec",
         "training.prepare:prepare",
+        tell=_tell_prepared,
         less_memory="Choose a smaller CHIP_SIZE or SCALE, or close other programs",
-        less_native="Run it again; if it recurs, look whether the files can be opened elsewhere",
+        less_native="See whether the files open in another program",
     ),
     "train": JobKind(
         "training.train:TrainSpec",
         "training.train:train",
+        tell=_tell_fields,
         modules=("keras", "matplotlib", "onnx"),
         # It stops between two steps, and a step of large crops on a small machine takes a while.
         seconds_to_stop=30.0,
@@ -139,21 +187,3 @@ def load(reference: str) -> Any:
         remedy = TRAINING_REMEDY if module.startswith("training.") else REMEDY
         raise RuntimeMissingError(f"The engine cannot start: {error}. {remedy}") from error
     return getattr(found, name)
-
-
-def result_values(result: Any) -> dict[str, Any]:
-    """A result as plain JSON values: by its `to_json`, or the fields of a dataclass."""
-    if hasattr(result, "to_json"):
-        values: dict[str, Any] = result.to_json()
-        return values
-    if dataclasses.is_dataclass(result) and not isinstance(result, type):
-        return {key: _plain(value) for key, value in dataclasses.asdict(result).items()}
-    return dict(result)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -22,7 +22,7 @@ from typing import Any, Callable, NoReturn
 from ..engine.errors import Cancelled, JobError, SegmenterError
 from ..engine.progress import Level, Progress
 from ..version import plugin_version
-from .job_kinds import JOB_KINDS, result_values
+from .job_kinds import JOB_KINDS
 from .protocol import (
     CANCEL_LINE,
     PROTOCOL_VERSION,
@@ -156,9 +156,9 @@ def _outcome(
         kind, job = _read_job(argv)
         patience.seconds = JOB_KINDS[kind].seconds_to_stop
         patience.less_memory = JOB_KINDS[kind].less_memory
-        result = runs[kind](job, progress)
+        result = JOB_KINDS[kind].tell(runs[kind](job, progress))
         progress.flush()
-        return Result(result_values(result))
+        return Result(result)
     except SegmenterError as error:
         return Failure(error.exit_code, type(error).__name__, str(error))
     except KeyboardInterrupt:
