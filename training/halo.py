@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from .whole_and_tiled import (
     NO_DIFFERENCE,
     Difference,
     Network,
-    on_all_cores,
     scaled_and_padded,
     thresholds_of,
     tiled,
@@ -65,39 +65,81 @@ def impulse_reach(network: Network, images: Sequence[np.ndarray], card: ModelCar
     return int(reach)
 
 
-def trial(
-    network: Network,
-    images: Sequence[np.ndarray],
-    wholes: Sequence[np.ndarray],
-    card: ModelCard,
-    cores: Sequence[int],
-    halo: int,
-) -> HaloTrial:
-    """Compare blocks with one pass; each image is cut with the core of its place in the list."""
-    difference, thresholds = NO_DIFFERENCE, thresholds_of(card)
-    for number, (image, probabilities) in enumerate(zip(images, wholes, strict=True)):
-        blocks = tiled(network, image, card, cores[number % len(cores)], halo)
-        difference = difference.worse(Difference.between(blocks, probabilities, thresholds))
-    return HaloTrial(halo, difference)
+def mirrored(image: np.ndarray, side: int) -> np.ndarray:
+    """Return the image (H, W, C) continued by its mirror image to ``side`` px at least.
+
+    A receptive field larger than the frames must be measured on something that fills it.
+    """
+    pads = [(0, max(0, side - length)) for length in image.shape[:2]]
+    return np.pad(image, (*pads, (0, 0)), mode="symmetric")
+
+
+@dataclass(frozen=True)
+class _Core:
+    """A block in an image's middle, and what the network says of it with all its context."""
+
+    image: np.ndarray  # scaled and padded, (1, H, W, C)
+    row: int
+    col: int
+    side: int
+    exact: np.ndarray
+
+    @classmethod
+    def of(cls, network: Network, image: np.ndarray, card: ModelCard, side: int) -> _Core:
+        reach, step = card.theoretical_halo, card.divisor
+        scaled = scaled_and_padded(mirrored(image, side + 2 * reach), card)
+        middle = [(length - side) // 2 // step * step for length in scaled.shape[1:3]]
+        row, col = (min(max(at, reach), length - side - reach)
+                    for at, length in zip(middle, scaled.shape[1:3], strict=True))  # fmt: skip
+        blank = cls(scaled, row, col, side, np.zeros(0))
+        return replace(blank, exact=blank.predict(network, reach))
+
+    def predict(self, network: Network, halo: int) -> np.ndarray:
+        """Return the probabilities (S, S, K) of the block, seen with a halo."""
+        rows, cols = (slice(at - halo, at + self.side + halo) for at in (self.row, self.col))
+        seen = network(np.ascontiguousarray(self.image[:, rows, cols]))[0]
+        return seen[halo : halo + self.side, halo : halo + self.side]
 
 
 def measure_halo(
-    network: Network, images: Sequence[np.ndarray], card: ModelCard, cores: Sequence[int]
+    network: Network, images: Sequence[np.ndarray], card: ModelCard, core: int
 ) -> list[HaloTrial]:
-    """Return trials with growing halos, of which the first that is `enough` is the answer.
+    """Return trials by growing halo, of which the smallest that is `enough` is the answer.
 
-    They begin at the impulse's reach and go down as long as it is enough, or up, at most to the
-    theoretical halo, until it is.
+    A block in the middle of each image is predicted with a halo, and compared with what the
+    network says with the theoretical halo around it, which is what it says in one pass over any
+    larger image. The first trial is the reach of an impulse; then the halo is halved in, as a
+    larger one leaves smaller differences. Images are continued by their mirror image where the
+    theoretical halo is larger than they are.
+
+    Parameters
+    ----------
+    core : int
+        Side in px of the blocks, a multiple of the divisor.
     """
-    wholes = list(on_all_cores(lambda image: whole(network, image, card), images))
-    step = card.divisor
-    start = min(-(-impulse_reach(network, images[:8], card) // step) * step, card.theoretical_halo)
-    trials = [trial(network, images, wholes, card, cores, start)]
-    while trials[0].enough and trials[0].halo > step:
-        trials.insert(0, trial(network, images, wholes, card, cores, trials[0].halo - step))
-    while not trials[-1].enough and trials[-1].halo < card.theoretical_halo:
-        trials.append(trial(network, images, wholes, card, cores, trials[-1].halo + step))
-    return trials
+    step, largest = card.divisor, card.theoretical_halo
+    thresholds = thresholds_of(card)
+    blocks = [_Core.of(network, image, card, core) for image in images]
+    trials: dict[int, HaloTrial] = {largest: HaloTrial(largest, NO_DIFFERENCE)}
+
+    def enough(halo: int) -> bool:
+        if halo not in trials:
+            difference = NO_DIFFERENCE
+            for block in blocks:
+                found = block.predict(network, halo)
+                difference = difference.worse(Difference.between(found, block.exact, thresholds))
+            trials[halo] = HaloTrial(halo, difference)
+        return trials[halo].enough
+
+    below, above = -1, largest // step
+    probe = min(-(-impulse_reach(network, images[:4], card) // step), above - 1)
+    while above - below > 1:
+        if enough(probe * step):
+            above = probe
+        else:
+            below = probe
+        probe = (below + above) // 2
+    return [trials[halo] for halo in sorted(trials)]
 
 
 def smallest_enough(trials: Sequence[HaloTrial]) -> HaloTrial:
@@ -108,3 +150,19 @@ def smallest_enough(trials: Sequence[HaloTrial]) -> HaloTrial:
             break
         best = tried
     return best
+
+
+def prove(
+    network: Network, images: Sequence[np.ndarray], card: ModelCard, cores: Sequence[int]
+) -> Difference:
+    """Return how far blocks, cut as the engine cuts them, lie from one pass over whole images.
+
+    Images are continued so that there are blocks in the middle, with context on all sides.
+    """
+    difference = NO_DIFFERENCE
+    for image, core in zip(images, cycle(cores)):
+        large = mirrored(image, 2 * (core + card.halo))
+        exact = whole(network, large, card)
+        blocks = tiled(network, large, card, core, card.halo)
+        difference = difference.worse(Difference.between(blocks, exact, thresholds_of(card)))
+    return difference

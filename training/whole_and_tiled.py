@@ -13,7 +13,7 @@ import numpy as np
 
 from unet_segmenter.engine.geometry import Shape2D
 from unet_segmenter.engine.model_card import ModelCard
-from unet_segmenter.engine.predict import scale
+from unet_segmenter.engine.predict import calibrate, scale
 from unet_segmenter.engine.predictor import PredictorOptions, available_cores, open_predictor
 from unet_segmenter.engine.tiling import Block, BlockGrid
 
@@ -49,6 +49,24 @@ class OpenModel:
                 self._ready = {shape: open_predictor(self.card, self.runtime, options).predict}
             network = self._ready[shape]
         return np.concatenate([network(image[None]) for image in images])
+
+
+def calibrated(network: Network, card: ModelCard) -> Network:
+    """Return the network of the card's classes by channel, calibrated as the card says.
+
+    Channels that the card does not name, such as "none of the classes" of a softmax, fall away.
+    """
+    ordered = sorted(card.classes, key=lambda cls: cls.channel)
+    channels = [cls.channel for cls in ordered]
+    calibrations = [cls.calibration for cls in ordered]
+
+    def run(images: np.ndarray) -> np.ndarray:
+        probabilities = network(images)
+        if channels != list(range(probabilities.shape[-1])):
+            probabilities = probabilities[..., channels]
+        return calibrate(probabilities, calibrations)
+
+    return run
 
 
 def scaled_and_padded(image: np.ndarray, card: ModelCard) -> np.ndarray:

@@ -46,8 +46,9 @@ def deepness_card(path: Path) -> ModelCard:
     ----------
     path : Path
         The ONNX file. The keys are those of Deepness's documentation: model_type,
-        class_names, resolution (cm a pixel), tiles_overlap (%), standardization_mean and
-        standardization_std (of values divided by 255), seg_thresh.
+        class_names, resolution (cm a pixel), tile_size, tiles_overlap (%), standardization_mean
+        and standardization_std (of values divided by 255), seg_thresh. Our own exports add
+        divisor.
 
     Raises
     ------
@@ -84,7 +85,8 @@ def _card_from(
 ) -> ModelCard:
     channels, size = description.input_shape[1] or 1, description.input_shape[2]
     outputs = description.output_shape[1] or 1
-    divisor = _divisor(size)
+    divisor = _whole(items, "divisor", _divisor(size)) if size is None else _divisor(size)
+    tile = size or _whole(items, "tile_size", 512)
     overlap = _number(items, "tiles_overlap", 15.0) / 100
     mean = _per_channel(items, "standardization_mean", 0.0, channels)
     stddev = _per_channel(items, "standardization_std", 1.0, channels)
@@ -107,8 +109,8 @@ def _card_from(
         activation="sigmoid" if outputs == 1 else "softmax",
         classes=_classes(items, outputs),
         divisor=divisor,
-        halo=ceil_to(math.ceil((size or 512) * overlap / 2), divisor),
-        theoretical_halo=(size or 512) // 2,
+        halo=ceil_to(math.ceil(tile * overlap / 2), divisor),
+        theoretical_halo=tile // 2,
         files=(ModelFile(path.name, "onnx", "nchw", sha256_of(path), path.stat().st_size),),
         fixed_size=size,
     )
@@ -131,6 +133,13 @@ def _number(items: dict[str, object], key: str, default: float) -> float:
         return float(str(value))
     except ValueError as error:
         raise ModelError(f"{key} is {value!r}, which is no number") from error
+
+
+def _whole(items: dict[str, object], key: str, default: int) -> int:
+    value = _number(items, key, default)
+    if value < 1 or value != int(value):
+        raise ModelError(f"{key} is {value:g}, which is no whole number above 0")
+    return int(value)
 
 
 def _per_channel(items: dict[str, object], key: str, default: float, channels: int) -> list[float]:

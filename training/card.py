@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Writes a model's card.json: what is known before anything is measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from unet_segmenter.engine.model_card import CARD_NAME, FORMAT, FORMAT_VERSION, ModelCard, sha256_of
+
+from .dataset import SPLITS, Dataset, Sample, Scaling
+from .identity import Identity
+
+FILES = (("model.onnx", "onnx", "nchw"), ("model.keras", "keras", "nhwc"))
+LIBRARIES = ("tensorflow", "keras", "numpy", "onnx", "pillow")
+
+
+def first_card(
+    identity: Identity,
+    dataset: Dataset,
+    scaling: Scaling,
+    folder: Path,
+    *,
+    activation: str,
+    divisor: int,
+    halo: int,
+    channels: int,
+) -> dict[str, Any]:
+    """Return the content of a card: raw probabilities, threshold 0.5, the theoretical halo.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the `FILES`.
+    halo : int
+        Theoretical halo, px.
+    channels : int
+        Of the network; those before the classes' are a softmax's "none of them".
+    """
+    gsd, first = identity.gsd_range, channels - len(dataset.classes)
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **identity.to_card(),
+        "input": {
+            "bands": list(dataset.bands),
+            "data_type": [dataset.data_type],
+            "value_range": list(dataset.value_range),
+            "value_scaling": {
+                "type": "z-score", "mean": list(scaling.mean), "stddev": list(scaling.stddev),
+            },
+            "gsd_range": None if gsd is None else list(gsd),
+        },
+        "output": {
+            "activation": activation,
+            "classes": [
+                {
+                    "value": cls.value, "name": cls.name, "color": cls.color, "channel": channel,
+                    "threshold": 0.5, "calibration": {"scale": 1.0, "offset": 0.0},
+                }
+                for channel, cls in enumerate(dataset.classes, first)
+            ],
+        },
+        "divisor": divisor,
+        "halo": halo,
+        "theoretical_halo": halo,
+        "files": files_of(folder),
+        "training": {"dataset": told_dataset(dataset), "libraries": libraries()},
+    }  # fmt: skip
+
+
+def files_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the card's entries on the files in a folder."""
+    return [
+        {
+            "name": name, "format": kind, "dim_order": order,
+            "sha256": sha256_of(folder / name), "size": (folder / name).stat().st_size,
+        }
+        for name, kind, order in FILES
+    ]  # fmt: skip
+
+
+def told_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Return what a card tells of the data set that a model learned."""
+    return {
+        "title": dataset.title,
+        "fingerprint": dataset.fingerprint(),
+        "images": {name: len(dataset.split(name)) for name in SPLITS},
+        "split": dataset.details.get("split", {}),
+    }
+
+
+def told_split(dataset: Dataset, samples: Sequence[Sample]) -> str:
+    """Return in words what the metrics were measured on."""
+    groups = {sample.group for sample in samples}
+    trained = {sample.group for sample in dataset.split("train")}
+    seen = " (some of them also trained on)" if groups & trained else " not trained on"
+    return f"{dataset.title}, validation: {len(samples)} images of {len(groups)} groups{seen}"
+
+
+def libraries() -> dict[str, str]:
+    """Return versions by library, of those that are installed."""
+    return {"python": platform.python_version()} | {
+        name: found for name in LIBRARIES if (found := _version(name))
+    }
+
+
+def write_card(content: dict[str, Any], folder: Path) -> ModelCard:
+    """Write card.json, and read it again as the engine does."""
+    path = folder / CARD_NAME
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return ModelCard.load(folder)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # another backend of Keras trains as well
+        return None
