@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import dataclasses
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from unet_segmenter.engine.errors import Cancelled, ModelError
 from unet_segmenter.engine.job import ClassArea, JobResult, JobSpec
 from unet_segmenter.engine.progress import Progress
 from unet_segmenter.runners import worker
+from unet_segmenter.runners.job_kinds import JOB_KINDS, PlainJob
 
 
 def _result(job: JobSpec) -> JobResult:
@@ -125,6 +127,17 @@ def environment(job: JobSpec, progress: Progress) -> JobResult:
     return _result(job)
 
 
+def train(job: PlainJob, progress: Progress) -> PlainJob:
+    """A training that needs a while to end its step and to keep what it has."""
+    Path(job.values["note"]).write_text(str(os.getpid()))
+    while not progress.cancelled():
+        progress.advance(0, 100)
+        time.sleep(0.05)
+    time.sleep(job.values["seconds"])
+    Path(job.values["note"]).write_text("kept")
+    raise Cancelled("Stopped after 3 epochs; the best weights are in runs/x.")
+
+
 BEHAVIOURS = {
     f.__name__: f
     for f in (
@@ -145,5 +158,9 @@ BEHAVIOURS = {
 }
 
 if __name__ == "__main__":
-    runs = {"segment": lambda job, progress: BEHAVIOURS[job.model](job, progress)}
+    # The class of a real training job needs packages; how it is stopped does not.
+    JOB_KINDS["train"] = dataclasses.replace(
+        JOB_KINDS["train"], spec="runners.job_kinds:PlainJob", modules=()
+    )
+    runs = {"segment": lambda job, progress: BEHAVIOURS[job.model](job, progress), "train": train}
     worker.run_and_exit(sys.argv[1:], runs=runs)

@@ -24,6 +24,8 @@ from unet_segmenter.engine.errors import (
     SegmenterError,
 )
 from unet_segmenter.engine.job import JobResult, JobSpec
+from unet_segmenter.runners.job_kinds import JOB_KINDS, PlainJob
+from unet_segmenter.runners.protocol import encode_job
 from unet_segmenter.runners.worker_process import WorkerProcess, describe_exit
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -292,3 +294,41 @@ def test_an_exit_is_told_in_words():
     assert describe_exit(-signal.SIGKILL).startswith("was killed (SIGKILL): out of memory?")
     assert describe_exit(-200) == "was killed (signal 200)"
     assert describe_exit(7) == "ended with exit code 7 and no result"
+
+
+def test_a_training_may_end_its_step_and_says_where_its_best_weights_are(tmp_path):
+    note = tmp_path / "note"
+    job = PlainJob({"note": str(note), "seconds": 3})
+    worker = WorkerProcess(sys.executable, job, "train", worker=(str(SCRIPTED),))
+    recorder = Recorder(cancel_when=lambda: has_text(note))
+    with pytest.raises(Cancelled, match="the best weights are in runs/x"):
+        worker.run(recorder)
+    assert time.monotonic() - recorder.cancelled_at > 3
+    assert note.read_text() == "kept"
+
+
+def test_a_training_whose_parent_is_gone_stops_and_keeps_what_it_has(tmp_path):
+    note, job_file = tmp_path / "note", tmp_path / "job.json"
+    job_file.write_text(encode_job("train", PlainJob({"note": str(note), "seconds": 0.5})))
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPTED), str(job_file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    try:
+        wait_until(lambda: has_text(note))
+        process.stdin.close()
+        assert process.wait(5) == Cancelled.exit_code
+    finally:
+        process.kill()
+        process.wait()
+    assert note.read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("train", "smaller BATCH or SIZE"), ("prepare", "smaller CHIP_SIZE"), ("segment", "BLOCK_")],
+)
+def test_a_kill_for_memory_is_told_with_what_the_kind_of_job_can_do(kind, words):
+    assert words in describe_exit(-signal.SIGKILL, JOB_KINDS[kind])
