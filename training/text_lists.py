@@ -17,7 +17,7 @@ def read_names(path: Path | str) -> list[str]:
     DatasetError
         If there is no such file, or it names none, or one twice.
     """
-    names = [line.strip() for line in _text(Path(path)).splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise DatasetError(f"{path}: the list is empty")
     if len(set(names)) < len(names):
@@ -34,7 +34,7 @@ def read_columns(path: Path | str, wanted: tuple[str, ...]) -> list[dict[str, st
     DatasetError
         If there is no such file, or a column is missing.
     """
-    lines = _text(Path(path)).splitlines()
+    lines = read_text(path).splitlines()
     rows = csv.DictReader(lines, skipinitialspace=True)
     found = [name.strip().lower() for name in rows.fieldnames or ()]
     rows.fieldnames = found
@@ -51,9 +51,10 @@ def read_groups(path: Path | str) -> dict[str, str]:
     return {row["name"]: row["group"] for row in read_columns(path, ("name", "group"))}
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path | str) -> str:
+    """Return the text of a file in UTF-8; errors are as for `read_names`."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

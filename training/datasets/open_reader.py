@@ -12,6 +12,8 @@ from ..errors import DatasetError
 from ..prepare_spec import PrepareSpec
 from . import Reader
 from .aeroscapes import AeroScapes
+from .folder import FolderSet
+from .semantic_drone import SemanticDrone
 
 
 def open_reader(spec: PrepareSpec, progress: Progress) -> Reader:
@@ -31,7 +33,20 @@ def _aeroscapes(spec: PrepareSpec, _progress: Progress) -> Reader:
     return AeroScapes(Path(spec.source))
 
 
+def _semantic_drone(spec: PrepareSpec, progress: Progress) -> Reader:
+    reader = SemanticDrone(Path(spec.source), Path(spec.palette) if spec.palette else None)
+    progress.log("info", f"layout: {reader.layout.name} ({reader.layout.labels})")
+    return reader
+
+
+def _folder(spec: PrepareSpec, _progress: Progress) -> Reader:
+    masks, palette = (Path(text) if text else None for text in (spec.labels, spec.palette))
+    return FolderSet(Path(spec.source), masks, palette)
+
+
 OPENERS: dict[str, Callable[[PrepareSpec, Progress], Reader]] = {
     "aeroscapes": _aeroscapes,
+    "semantic-drone": _semantic_drone,
+    "folder": _folder,
 }
 """Readers by name; the names are `training.prepare_spec.READERS`."""

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clusters of images that show the same place: overlapping views, near-copies, another flight.
+
+Two images belong together where a similarity (turn, zoom, shift) carries enough keypoints of the
+one onto the other, spread over the picture; markers and other small things that stand in several
+places do not count. Chains of such pairs make a cluster.
+
+Sources: Lowe, Distinctive image features from scale-invariant keypoints, IJCV 2004; Arandjelovic
+and Zisserman, Three things everyone should know to improve object retrieval, CVPR 2012 (square
+roots of the descriptors).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unet_segmenter.engine.errors import Cancelled
+from unet_segmenter.engine.progress import Progress
+
+from .images import as_rgb, read_image
+from .similarity import describe, similarities
+
+_SIDE = 480  # of the picture in which keypoints are found, px
+_KEYPOINTS = 350
+_RATIO = 0.85  # nearest to second nearest descriptor, at most
+_TOLERANCE = 6.0  # px, near the keypoint that tells the similarity; 5 % of the distance more
+_LEAST_MATCHES = 8
+_LEAST_SPREAD = 0.06  # standard deviation of the matches' places, of the picture's side
+_COMPARED = 400  # images, nearest in colour and layout, with which each is compared at most
+_NEAR_COPY = 0.9  # similarity at which no keypoints are asked for
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Keypoints of one picture.
+
+    Attributes
+    ----------
+    place : ndarray of complex64, shape (N,)
+        Column + 1j row, px.
+    pose : ndarray of complex64, shape (N,)
+        Size and direction as one complex number: the ratio of two is a zoom and a turn.
+    descriptors : ndarray of float32, shape (N, 128)
+        Square roots of SIFT's, of length 1.
+    """
+
+    place: np.ndarray
+    pose: np.ndarray
+    descriptors: np.ndarray
+
+    def __len__(self) -> int:
+        return self.place.size
+
+
+def cluster_samples(
+    paths: Mapping[str, Path], progress: Progress
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the cluster of each name, and what to tell of them.
+
+    Parameters
+    ----------
+    paths : mapping
+        The image of each name.
+
+    Raises
+    ------
+    Cancelled
+        If the user stops.
+    """
+    names = list(paths)
+
+    def look(name: str) -> tuple[np.ndarray, Keypoints]:
+        image = read_image(paths[name])
+        return describe(image), find_keypoints(image)
+
+    found = []
+    with ThreadPoolExecutor(2) as pool:
+        for done, one in enumerate(pool.map(look, names)):
+            if progress.cancelled():
+                pool.shutdown(cancel_futures=True)
+                raise Cancelled("preparing was stopped; nothing was written")
+            progress.advance(done, 2 * len(names), "finding keypoints")
+            found.append(one)
+    looks = np.stack([one for one, _keypoints in found])
+
+    def tell(done: int) -> None:
+        if progress.cancelled():
+            raise Cancelled("preparing was stopped; nothing was written")
+        progress.advance(len(names) + done, 2 * len(names), "comparing images")
+
+    labels = cluster([keypoints for _look, keypoints in found], looks, tell)
+    sizes = Counter(labels)
+    digits = len(str(len(sizes)))
+    order = {label: rank for rank, (label, _size) in enumerate(sizes.most_common(), 1)}
+    groups = {
+        name: f"cluster {order[label]:0{digits}d}"
+        for name, label in zip(names, labels, strict=True)
+    }
+    largest = ", ".join(str(size) for _label, size in sizes.most_common(6))
+    return groups, (f"{len(sizes)} clusters of images that overlap, the largest of {largest}",)
+
+
+def cluster(
+    keypoints: Sequence[Keypoints], looks: np.ndarray, tell: Callable[[int], None] = lambda _: None
+) -> list[int]:
+    """Return the number of the cluster of each image.
+
+    Parameters
+    ----------
+    keypoints : sequence of Keypoints
+        Of each image.
+    looks : ndarray, shape (N, D)
+        Descriptor of each image, see `training.similarity.describe`.
+    tell : callable
+        Called with the number of images that were compared with the others.
+    """
+    alike = similarities(looks, looks)
+    np.fill_diagonal(alike, -1)
+    done = np.zeros(alike.shape, bool)
+    parents = list(range(len(keypoints)))
+    for first in range(len(keypoints)):
+        tell(first)
+        nearest = np.argsort(-alike[first], kind="stable")[:_COMPARED]
+        for second in map(int, nearest):
+            one, other = _root(parents, first), _root(parents, second)
+            if one == other or done[second, first]:
+                continue
+            done[first, second] = True
+            if alike[first, second] >= _NEAR_COPY or overlap(keypoints[first], keypoints[second]):
+                parents[max(one, other)] = min(one, other)
+    return [_root(parents, number) for number in range(len(keypoints))]
+
+
+def find_keypoints(image: np.ndarray) -> Keypoints:
+    """Return the keypoints of image (H, W, B), the largest ones if there are many."""
+    from skimage.feature import SIFT
+
+    picture = Image.fromarray(np.ascontiguousarray(as_rgb(image))).convert("L")
+    zoom = _SIDE / max(picture.size)
+    size = max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))
+    grey = np.asarray(picture.resize(size, Image.Resampling.LANCZOS), np.float32) / 255
+    finder = SIFT(upsampling=1, c_dog=0.006)
+    try:
+        finder.detect_and_extract(grey)
+    except RuntimeError:  # "found no features"
+        return Keypoints(*(np.zeros(0, np.complex64),) * 2, np.zeros((0, 128), np.float32))
+    largest = np.argsort(-finder.sigmas, kind="stable")[:_KEYPOINTS]
+    rows, columns = finder.keypoints[largest].T
+    descriptors = finder.descriptors[largest].astype(np.float32)
+    descriptors /= np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9)
+    pose = finder.sigmas[largest] * np.exp(1j * finder.orientations[largest])
+    return Keypoints(
+        (columns + 1j * rows).astype(np.complex64), pose.astype(np.complex64), np.sqrt(descriptors)
+    )
+
+
+def overlap(first: Keypoints, second: Keypoints) -> bool:
+    """Return whether two images show the same place."""
+    count, spread = common_keypoints(first, second)
+    return count >= _LEAST_MATCHES and spread >= _LEAST_SPREAD * _SIDE
+
+
+def common_keypoints(first: Keypoints, second: Keypoints) -> tuple[int, float]:
+    """Return how many keypoints one similarity carries over, and how far they spread, px.
+
+    Each pair of matching keypoints tells a similarity by itself, by their sizes and directions;
+    the one that most other pairs agree with is taken. The spread is the smaller of the two
+    images'.
+    """
+    one, other = _matches(first, second)
+    if one.size < _LEAST_MATCHES:
+        return int(one.size), 0.0
+    start, end = first.place[one], second.place[other]
+    best, spread = 0, 0.0
+    away = start[None, :] - start[:, None]
+    # Rows run downwards, so the sense in which directions count depends on the finder's axes.
+    for sign in (1, -1):
+        turn = _posed(second.pose[other], sign) / _posed(first.pose[one], sign)
+        missed = np.abs(turn[:, None] * away + end[:, None] - end[None, :])
+        agree = missed < _TOLERANCE + 0.05 * np.abs(turn[:, None] * away)
+        counts = agree.sum(axis=1)
+        if counts.max() > best:
+            members = agree[counts.argmax()]
+            best = int(counts.max())
+            spread = float(min(np.std(start[members]), np.std(end[members])))
+    return best, spread
+
+
+def _posed(pose: np.ndarray, sign: int) -> np.ndarray:
+    return pose if sign > 0 else np.conj(pose)
+
+
+def _matches(first: Keypoints, second: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of keypoints that are each other's nearest, and clearly so."""
+    if min(len(first), len(second)) < _LEAST_MATCHES:
+        return np.zeros(0, int), np.zeros(0, int)
+    alike = first.descriptors @ second.descriptors.T
+    nearest, back = alike.argmax(axis=1), alike.argmax(axis=0)
+    rows = np.flatnonzero(back[nearest] == np.arange(len(first)))
+    best = alike[rows, nearest[rows]]
+    rest = alike[rows]
+    rest[np.arange(rows.size), nearest[rows]] = -1
+    clear = 1 - best < _RATIO**2 * (1 - rest.max(axis=1))
+    rows = rows[clear]
+    return rows, nearest[rows]
+
+
+def _root(parents: list[int], number: int) -> int:
+    while parents[number] != number:
+        parents[number] = number = parents[parents[number]]
+    return number

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Plain folders of images and masks that have the same stems, with a class list in a csv."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..classes import SourceClass
+from ..errors import DatasetError
+from ..images import SUFFIXES, read_image, read_labels
+from ..palette import ids_of_colors, read_palette
+
+_MASKS = ("masks", "labels", "mask", "label")
+_PALETTES = ("classes.csv", "class_dict.csv", "palette.csv", "class_dict_seg.csv")
+
+
+@dataclass(frozen=True)
+class FolderSet:
+    """Read images below ``root``/images (or ``root``) and masks of ids or of colours.
+
+    Parameters
+    ----------
+    root : Path
+        A folder with images, or with a folder "images" in it.
+    masks : Path, optional
+        The masks' folder; by default masks or labels in ``root``.
+    palette : Path, optional
+        The class list; by default classes.csv or class_dict.csv in ``root``.
+
+    Raises
+    ------
+    DatasetError
+        If a folder or the class list is absent, or two files have one stem.
+    """
+
+    root: Path
+    masks: Path | None = None
+    palette: Path | None = None
+
+    classes: tuple[SourceClass, ...] = field(init=False, repr=False)
+    _images: dict[str, Path] = field(init=False, repr=False)
+    _labels: dict[str, Path] = field(init=False, repr=False)
+
+    default_ignore = ()
+    license = ""
+    citation = ""
+    gsd = None
+    bands = ()
+    rim = 0
+    default_split = "clusters"
+
+    def __post_init__(self) -> None:
+        images = self.root / "images" if (self.root / "images").is_dir() else self.root
+        masks = self.masks or _first(self.root, _MASKS, "folder of masks")
+        palette = self.palette or _first(self.root, _PALETTES, "class list")
+        object.__setattr__(self, "classes", read_palette(palette))
+        object.__setattr__(self, "_images", files_by_stem(images))
+        object.__setattr__(self, "_labels", files_by_stem(masks))
+
+    @property
+    def title(self) -> str:
+        """The folder's name."""
+        return self.root.resolve().name
+
+    @property
+    def default_classes(self) -> tuple[str, ...]:
+        """All classes but a background."""
+        skipped = {"background", "unlabeled", "unlabelled", "none"}
+        return tuple(cls.name for cls in self.classes if cls.name.lower() not in skipped)
+
+    def names(self) -> list[str]:
+        """Return the stems of all images."""
+        return sorted(self._images)
+
+    def image(self, name: str) -> np.ndarray:
+        """Return the image as (H, W, B)."""
+        return read_image(self._images[name])
+
+    def labels(self, name: str) -> np.ndarray:
+        """Return the ids (H, W)."""
+        path = self.label_file(name)
+        mask = read_labels(path)
+        return mask if mask.ndim == 2 else ids_of_colors(mask, self.classes, path)
+
+    def group(self, _name: str) -> str:
+        """Return "": plain folders tell no groups."""
+        return ""
+
+    def image_file(self, name: str) -> Path:
+        """Return the image's file."""
+        return self._images[name]
+
+    def label_file(self, name: str) -> Path:
+        """Return the mask's file."""
+        if name not in self._labels:
+            raise DatasetError(f"{self._images[name]}: has no mask of the same name")
+        return self._labels[name]
+
+    def lists(self) -> dict[str, list[str]]:
+        """Return {}."""
+        return {}
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """Return the images in a folder by their stems.
+
+    Raises
+    ------
+    DatasetError
+        If the folder is absent or holds no image, or two images have one stem.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            if path.stem in found:
+                raise DatasetError(
+                    f"{path}: has the same stem as {found[path.stem].name}; which one is meant? "
+                    "Move one away"
+                )
+            found[path.stem] = path
+    if not found:
+        raise DatasetError(f"{folder}: holds no image ({', '.join(SUFFIXES)})")
+    return found
+
+
+def _first(root: Path, names: tuple[str, ...], what: str) -> Path:
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    raise DatasetError(f"{root}: has no {what} ({', '.join(names)}); name it")

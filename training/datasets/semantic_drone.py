@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Semantic Drone Dataset in the three layouts that are about: official, Kaggle's and flat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..classes import PRESETS, SourceClass
+from ..errors import DatasetError
+from ..images import read_image, read_labels
+from ..palette import ids_of_colors, read_palette
+from .folder import files_by_stem
+
+_BUILT_IN = (
+    ("unlabeled", "#000000"), ("paved-area", "#804080"), ("dirt", "#824c00"),
+    ("grass", "#006600"), ("gravel", "#706757"), ("water", "#1c2aa8"),
+    ("rocks", "#30291e"), ("pool", "#003259"), ("vegetation", "#6b8e23"),
+    ("roof", "#464646"), ("wall", "#66669c"), ("window", "#fee40c"),
+    ("door", "#fe940c"), ("fence", "#be9999"), ("fence-pole", "#999999"),
+    ("person", "#ff1660"), ("dog", "#663300"), ("car", "#098f96"),
+    ("bicycle", "#770b20"), ("tree", "#333300"), ("bald-tree", "#befabe"),
+    ("ar-marker", "#709692"), ("obstacle", "#028773"), ("conflicting", "#ff0000"),
+)  # fmt: skip
+CLASSES = tuple(SourceClass(number, *row) for number, row in enumerate(_BUILT_IN))
+"""The classes where no csv lies beside the masks; the id is the row's number."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where images and masks lie, below the folder that the user names."""
+
+    name: str
+    images: str
+    labels: str
+
+
+_OFFICIAL = "training_set/gt/semantic"
+_KAGGLE = "dataset/semantic_drone_dataset"
+_COLORS = "RGB_color_image_masks"
+LAYOUTS = (
+    Layout("official", "training_set/images", f"{_OFFICIAL}/label_images"),
+    Layout(
+        "official, low resolution",
+        "training_set/low_res_images",
+        f"{_OFFICIAL}/low_res_label_images",
+    ),
+    Layout("official", "images", "gt/semantic/label_images"),
+    Layout("official, low resolution", "low_res_images", "gt/semantic/low_res_label_images"),
+    Layout("Kaggle, ids", f"{_KAGGLE}/original_images", f"{_KAGGLE}/label_images_semantic"),
+    Layout("Kaggle, ids", "original_images", "label_images_semantic"),
+    Layout("Kaggle, colours", f"{_KAGGLE}/original_images", f"{_COLORS}/{_COLORS}"),
+    Layout("Kaggle, colours", f"{_KAGGLE}/original_images", _COLORS),
+    Layout("Kaggle, colours", "original_images", f"{_COLORS}/{_COLORS}"),
+    Layout("Kaggle, colours", "original_images", _COLORS),
+    Layout("flat", "images", "labels"),
+)
+"""Layouts in the order in which they are looked for; the first that is there is taken."""
+
+PALETTES = (
+    f"{_OFFICIAL}/class_dict.csv",
+    "gt/semantic/class_dict.csv",
+    "class_dict_seg.csv",
+    "class_dict.csv",
+    "dataset/class_dict_seg.csv",
+    "../class_dict_seg.csv",
+    "../../class_dict_seg.csv",
+)
+"""Where a class list may lie."""
+
+
+@dataclass(frozen=True)
+class SemanticDrone:
+    """Read images and masks below ``root``, whatever the layout.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that holds the data set.
+    palette : Path, optional
+        A class list to use instead of the one that lies there.
+
+    Raises
+    ------
+    DatasetError
+        If no layout fits, or an image has no mask.
+    """
+
+    root: Path
+    palette: Path | None = None
+
+    layout: Layout = field(init=False)
+    classes: tuple[SourceClass, ...] = field(init=False, repr=False)
+    _images: dict[str, Path] = field(init=False, repr=False)
+    _labels: dict[str, Path] = field(init=False, repr=False)
+
+    default_classes = PRESETS["semantic-drone"]
+    default_ignore = ("unlabeled", "conflicting")
+    title = "Semantic Drone Dataset"
+    license = "non-commercial (TU Graz, Institute of Computer Graphics and Vision)"
+    citation = "Semantic Drone Dataset, Institute of Computer Graphics and Vision, TU Graz, 2019"
+    gsd = None
+    bands = ("red", "green", "blue")
+    rim = 0
+    default_split = "clusters"
+
+    def __post_init__(self) -> None:
+        layout = _layout_of(self.root)
+        lying = (self.root / name for name in PALETTES if (self.root / name).is_file())
+        listed = self.palette or next(lying, None)
+        # A frozen object is filled once, here.
+        object.__setattr__(self, "layout", layout)
+        object.__setattr__(self, "classes", read_palette(listed) if listed else CLASSES)
+        object.__setattr__(self, "_images", files_by_stem(self.root / layout.images))
+        object.__setattr__(self, "_labels", files_by_stem(self.root / layout.labels))
+
+    def names(self) -> list[str]:
+        """Return the stems of all images."""
+        return sorted(self._images)
+
+    def image(self, name: str) -> np.ndarray:
+        """Return the image as (H, W, 3) uint8."""
+        return read_image(self._images[name])
+
+    def labels(self, name: str) -> np.ndarray:
+        """Return the ids (H, W), of a mask of ids or of colours."""
+        path = self.label_file(name)
+        mask = read_labels(path)
+        return mask if mask.ndim == 2 else ids_of_colors(mask, self.classes, path)
+
+    def group(self, _name: str) -> str:
+        """Return "": the ids are shuffled over the gardens."""
+        return ""
+
+    def image_file(self, name: str) -> Path:
+        """Return the image's file."""
+        return self._images[name]
+
+    def label_file(self, name: str) -> Path:
+        """Return the mask's file."""
+        if name not in self._labels:
+            raise DatasetError(f"{self._images[name]}: has no mask in {self.layout.labels}")
+        return self._labels[name]
+
+    def lists(self) -> dict[str, list[str]]:
+        """Return {}: there is no official split."""
+        return {}
+
+
+def _layout_of(root: Path) -> Layout:
+    for layout in LAYOUTS:
+        if (root / layout.images).is_dir() and (root / layout.labels).is_dir():
+            return layout
+    seen = "; ".join(
+        f"{layout.name}: {layout.images} and {layout.labels}"
+        for layout in (LAYOUTS[0], LAYOUTS[4], LAYOUTS[7], LAYOUTS[-1])
+    )
+    raise DatasetError(f"{root}: no layout of the Semantic Drone Dataset is there ({seen})")
