@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import logging
 import math
+import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,15 @@ import rasterio
 import rasterio.errors
 import rasterio.features
 import rasterio.shutil
+import rasterio.vrt
 import rasterio.warp
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 
 from .errors import InputError, OutputError
 from .geometry import PixelWindow, Shape2D
+from .model_card import NODATA_VALUE
 from .raw_image import BandImage, virtual_raster
 
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the user as errors
@@ -76,6 +80,29 @@ class RasterGrid:
         height, width = _ceil(max(rows)) - row, _ceil(max(cols)) - col
         window = PixelWindow(row, col, max(height, 1), max(width, 1))
         return window.intersect(PixelWindow.of_shape(self.shape))
+
+    def differences(self, other: RasterGrid) -> list[str]:
+        """In what the grids differ by more than a hundredth of a pixel, in words; empty if none."""
+        found = []
+        if _crs(self.crs) != _crs(other.crs):
+            found.append(f"CRS ({_crs_name(self.crs)} and {_crs_name(other.crs)})")
+        sizes = [math.hypot(g.transform[0], g.transform[3]) for g in (self, other)]
+        corners = [(0, 0), (0, self.shape.width), (self.shape.height, 0)]
+        ours, theirs = ([g._point(*corner) for corner in corners] for g in (self, other))
+        shifts = [math.dist(a, b) for a, b in zip(ours, theirs, strict=True)]
+        if abs(sizes[0] - sizes[1]) * max(self.shape) > 0.01 * sizes[0]:
+            found.append(f"pixel size ({sizes[0]:g} and {sizes[1]:g})")
+        elif max(shifts) > 0.01 * sizes[0] and not found:
+            found.append(
+                f"origin ({ours[0][0]:.10g}, {ours[0][1]:.10g} and {theirs[0][0]:.10g}, "
+                f"{theirs[0][1]:.10g}) or rotation"
+            )
+        if self.shape != other.shape:
+            found.append(
+                f"size ({self.shape.width} x {self.shape.height} and {other.shape.width} x "
+                f"{other.shape.height} px)"
+            )
+        return found
 
     def bounds(self) -> tuple[float, float, float, float]:
         """xmin, ymin, xmax, ymax of all pixels, in the CRS."""
@@ -133,6 +160,37 @@ class RasterSource:
                 self._dataset = rasterio.open(path)
         except rasterio.errors.RasterioIOError as error:
             raise InputError(_why_not_opened(path, error)) from error
+        self._opened = [self._dataset]
+        self._take_up(path)
+
+    @classmethod
+    def aligned(cls, path: str, grid: RasterGrid) -> RasterSource:
+        """A raster as it looks on another grid, by nearest neighbour; nodata where it has nothing.
+
+        Raises
+        ------
+        InputError
+            If one of both is not georeferenced.
+        """
+        source = cls(path)
+        if source.grid.crs is None or grid.crs is None:
+            source.__exit__()
+            raise InputError(f"{path} cannot be aligned: one of both rasters has no CRS.")
+        has_nodata = any(value is not None for value in source._dataset.nodatavals)
+        source._dataset = rasterio.vrt.WarpedVRT(
+            source._dataset,
+            crs=grid.crs,
+            transform=rasterio.Affine(*grid.transform),
+            height=grid.shape.height,
+            width=grid.shape.width,
+            resampling=Resampling.nearest,
+            add_alpha=not has_nodata and not source._has_alpha,
+        )
+        source._opened.insert(0, source._dataset)
+        source._take_up(path)
+        return source
+
+    def _take_up(self, path: str) -> None:
         if self._dataset.count == 0:
             subdatasets = ", ".join(self._dataset.subdatasets[:3])
             raise InputError(f"{path} holds several rasters; name one of them: {subdatasets}.")
@@ -152,7 +210,31 @@ class RasterSource:
 
     def __exit__(self, *exception: object) -> None:
         """Close the raster."""
-        self._dataset.close()
+        for dataset in self._opened:
+            dataset.close()
+
+    def class_names(self, band: int) -> dict[int, str]:
+        """Category names by value, from the raster's side file or, of a virtual one, itself."""
+        beside = Path(self.path + ".aux.xml")
+        for file in (beside, Path(self.path)) if self.path.endswith(".vrt") else (beside,):
+            if not file.is_file():
+                continue
+            text = file.read_text(encoding="utf-8", errors="replace")
+            bands = re.split(r"<(?:PAM|VRT)RasterBand\b", text)
+            part = bands[band] if band < len(bands) else ""
+            names = re.findall(r"<Category>(.*?)</Category>|<Category\s*/>", part, re.DOTALL)
+            found = {value: html.unescape(name).strip() for value, name in enumerate(names)}
+            if any(found.values()):
+                return {value: name for value, name in found.items() if name}
+        return {}
+
+    def class_colors(self, band: int) -> dict[int, str]:
+        """Colours "#rrggbb" by value, from the colour table; empty without one."""
+        try:
+            table = self._dataset.colormap(band)
+        except ValueError:
+            return {}
+        return {value: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for value, rgba in table.items()}
 
     @property
     def is_georeferenced(self) -> bool:
@@ -224,6 +306,45 @@ class RasterSource:
                 pixels, valid = self.read(window, bands, value_range)
                 values.append(pixels[valid])
         return np.concatenate(values)
+
+    def read_on(self, grid: RasterGrid, fill: int) -> NDArray[np.int32]:
+        """Read the first band onto another grid, by nearest neighbour.
+
+        Parameters
+        ----------
+        grid : RasterGrid
+            Where the pixels wanted lie. Without a CRS on either side both are taken as one.
+        fill : int
+            Value where this raster has nodata or ends.
+
+        Returns
+        -------
+        ndarray of int32, shape (H, W)
+
+        Raises
+        ------
+        InputError
+            If the file is damaged there, or holds other values than whole numbers.
+        """
+        if not np.issubdtype(np.dtype(self.dtype), np.integer):
+            raise InputError(
+                f"{self.path} holds {self.dtype}; a raster of classes has whole numbers."
+            )
+        target = np.full(grid.shape, fill, np.int32)
+        crs = self._dataset.crs or grid.crs or "EPSG:3857"
+        try:
+            rasterio.warp.reproject(
+                rasterio.band(self._dataset, 1),
+                target,
+                src_crs=crs,
+                dst_crs=grid.crs or crs,
+                dst_transform=rasterio.Affine(*grid.transform),
+                dst_nodata=fill,
+                resampling=rasterio.warp.Resampling.nearest,
+            )
+        except rasterio.errors.RasterioError as error:
+            raise InputError(f"{self.path} cannot be read: {_reason(error)}.") from error
+        return target
 
     def overview(
         self,
@@ -373,6 +494,51 @@ def driver_of(path: Path) -> str:
         ) from error
 
 
+class ClassPolygons:
+    """Polygons that say which class a pixel is of.
+
+    Parameters
+    ----------
+    polygons : sequence of dict
+        GeoJSON geometries; where two overlap, the later one counts.
+    values : sequence of int
+        Class of each, 0-254.
+    crs : str or None
+        Their CRS, as WKT or "EPSG:n"; None means the grid's.
+    grid : RasterGrid
+        Grid of the raster.
+    """
+
+    def __init__(
+        self,
+        polygons: Sequence[dict[str, Any]],
+        values: Sequence[int],
+        crs: str | None,
+        grid: RasterGrid,
+    ) -> None:
+        self._grid = grid
+        self._shapes = _in_crs(polygons, crs, grid)
+        self._values = values
+        self._bounds = np.array([rasterio.features.bounds(shape) for shape in self._shapes])
+
+    def labels(self, window: PixelWindow) -> NDArray[np.uint8]:
+        """Class of the pixels whose centre lies in a polygon, else 255; shape (H, W)."""
+        part = self._grid.crop(window)
+        xmin, ymin, xmax, ymax = part.bounds()
+        left, bottom, right, top = self._bounds.T
+        near = np.nonzero((left <= xmax) & (right >= xmin) & (bottom <= ymax) & (top >= ymin))[0]
+        if not near.size:
+            return np.full(window.shape, NODATA_VALUE, np.uint8)
+        labels: NDArray[np.uint8] = rasterio.features.rasterize(
+            [(self._shapes[i], self._values[i]) for i in near],
+            window.shape,
+            fill=NODATA_VALUE,
+            transform=rasterio.Affine(*part.transform),
+            dtype="uint8",
+        )
+        return labels
+
+
 class AreaOfInterest:
     """Polygons that say which pixels are wanted.
 
@@ -389,11 +555,7 @@ class AreaOfInterest:
     def __init__(
         self, polygons: Iterable[dict[str, Any]], crs: str | None, grid: RasterGrid
     ) -> None:
-        shapes = list(polygons)
-        if crs is not None and grid.crs is not None:
-            source, target = rasterio.CRS.from_user_input(crs), rasterio.CRS.from_wkt(grid.crs)
-            if source != target:
-                shapes = [rasterio.warp.transform_geom(source, target, s) for s in shapes]
+        shapes = _in_crs_of(grid, polygons, crs)
         self._grid = grid
         self._shapes = [(shape, rasterio.features.bounds(shape)) for shape in shapes]
 
@@ -426,6 +588,107 @@ class AreaOfInterest:
         return inside
 
 
+class LabelledPolygons:
+    """Polygons that say of which class a pixel is.
+
+    Parameters
+    ----------
+    polygons : iterable of dict
+        GeoJSON geometries.
+    labels : iterable of int
+        The class of each. Where polygons overlap, the later one counts.
+    crs : str or None
+        Their CRS, as WKT or "EPSG:n"; None means the grid's.
+    grid : RasterGrid
+        Grid of the raster.
+    """
+
+    def __init__(
+        self,
+        polygons: Iterable[dict[str, Any]],
+        labels: Iterable[int],
+        crs: str | None,
+        grid: RasterGrid,
+    ) -> None:
+        shapes = _in_crs_of(grid, polygons, crs)
+        self._grid = grid
+        self._shapes = [
+            (shape, int(label), rasterio.features.bounds(shape))
+            for shape, label in zip(shapes, labels)
+        ]
+
+    def burn(self, window: PixelWindow, fill: int) -> NDArray[np.int32]:
+        """Labels of the pixels whose centre lies in a polygon, `fill` elsewhere; shape (H, W)."""
+        part = self._grid.crop(window)
+        xmin, ymin, xmax, ymax = part.bounds()
+        near = [
+            (shape, label)
+            for shape, label, (left, bottom, right, top) in self._shapes
+            if left <= xmax and right >= xmin and bottom <= ymax and top >= ymin
+        ]
+        if not near:
+            return np.full(window.shape, fill, np.int32)
+        labels: NDArray[np.int32] = rasterio.features.rasterize(
+            near,
+            window.shape,
+            fill=fill,
+            transform=rasterio.Affine(*part.transform),
+            dtype="int32",
+        )
+        return labels
+
+
+def write_geotiff(
+    path: Path,
+    pixels: NDArray[np.generic],
+    grid: RasterGrid | None,
+    band_names: tuple[str, ...] = (),
+) -> None:
+    """Write pixels as a plain, losslessly compressed GeoTIFF.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    pixels : ndarray, shape (H, W, B)
+        Values of any type that GDAL knows.
+    grid : RasterGrid or None
+        Where they lie; None writes no georeference.
+    band_names : tuple of str
+        Descriptions of the bands, one each or none.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    height, width, count = pixels.shape
+    where: dict[str, Any] = {}
+    if grid is not None:
+        where = {"transform": rasterio.Affine(*grid.transform), "crs": grid.crs}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                height=height,
+                width=width,
+                count=count,
+                dtype=pixels.dtype,
+                compress="deflate",
+                **where,
+            ) as dataset:
+                # No alpha: GDAL takes the fourth band of bytes for one.
+                dataset.colorinterp = _plain_meanings(count)
+                dataset.write(np.moveaxis(pixels, -1, 0))
+                for band, name in enumerate(band_names[:count], 1):
+                    dataset.set_band_description(band, name)
+    except (rasterio.errors.RasterioError, OSError) as error:
+        raise OutputError(f"{path.name} could not be written: {_reason(error)}") from error
+
+
 @contextmanager
 def gdal_settings(threads: int, cache: int = _CACHE) -> Iterator[None]:
     """GDAL's settings for a run; its cache else takes a share of the machine's memory."""
@@ -437,10 +700,52 @@ def gdal_settings(threads: int, cache: int = _CACHE) -> Iterator[None]:
         yield
 
 
+def _in_crs(
+    polygons: Iterable[dict[str, Any]], crs: str | None, grid: RasterGrid
+) -> list[dict[str, Any]]:
+    """The polygons in the grid's CRS."""
+    shapes = list(polygons)
+    if crs is not None and grid.crs is not None:
+        source, target = rasterio.CRS.from_user_input(crs), rasterio.CRS.from_wkt(grid.crs)
+        if source != target:
+            return [rasterio.warp.transform_geom(source, target, s) for s in shapes]
+    return shapes
+
+
+def _crs(wkt: str | None) -> Any:
+    return None if wkt is None else rasterio.CRS.from_wkt(wkt)
+
+
+def _crs_name(wkt: str | None) -> str:
+    if wkt is None:
+        return "none"
+    found = _crs(wkt).to_string()
+    return found if len(found) < 40 else str(wkt.split('"')[1])
+
+
 def _grid_of(dataset: Any) -> RasterGrid:
     transform = tuple(float(v) for v in tuple(dataset.transform)[:6])
     crs = dataset.crs.to_wkt() if dataset.crs else None
     return RasterGrid(Shape2D(dataset.height, dataset.width), transform, crs)  # type: ignore[arg-type]
+
+
+def _in_crs_of(
+    grid: RasterGrid, polygons: Iterable[dict[str, Any]], crs: str | None
+) -> list[dict[str, Any]]:
+    shapes = list(polygons)
+    if crs is not None and grid.crs is not None:
+        source, target = rasterio.CRS.from_user_input(crs), rasterio.CRS.from_wkt(grid.crs)
+        if source != target:
+            shapes = [rasterio.warp.transform_geom(source, target, s) for s in shapes]
+    return shapes
+
+
+def _plain_meanings(count: int) -> list[ColorInterp]:
+    """Red, green and blue if there are three bands or more, then bands without meaning."""
+    if count < 3:
+        return [ColorInterp.gray, ColorInterp.undefined][:count]
+    colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    return colors + [ColorInterp.undefined] * (count - 3)
 
 
 def _spread(start: int, stop: int) -> list[int]:
