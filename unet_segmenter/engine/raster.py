@@ -530,7 +530,7 @@ class ClassPolygons:
         if not near.size:
             return np.full(window.shape, NODATA_VALUE, np.uint8)
         labels: NDArray[np.uint8] = rasterio.features.rasterize(
-            [(self._shapes[i], self._values[i]) for i in near],
+            [(self._shapes[i], self._values[i]) for i in near.tolist()],
             window.shape,
             fill=NODATA_VALUE,
             transform=rasterio.Affine(*part.transform),
