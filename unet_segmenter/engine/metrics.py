@@ -272,5 +272,7 @@ def _near(mask: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
 
 def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
     """Quotient, NaN where the whole is 0."""
-    part, whole = np.broadcast_arrays(part, whole)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    shape = np.broadcast_shapes(part.shape, whole.shape)
+    quotient: FloatArray = np.full(shape, np.nan)
+    np.divide(part, whole, out=quotient, where=np.broadcast_to(whole > 0, shape))
+    return quotient

@@ -10,7 +10,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,6 @@ from rasterio.windows import Window
 
 from .errors import InputError, OutputError
 from .geometry import PixelWindow, Shape2D
-from .model_card import NODATA_VALUE
 from .raw_image import BandImage, virtual_raster
 
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the user as errors
@@ -494,51 +493,6 @@ def driver_of(path: Path) -> str:
         ) from error
 
 
-class ClassPolygons:
-    """Polygons that say which class a pixel is of.
-
-    Parameters
-    ----------
-    polygons : sequence of dict
-        GeoJSON geometries; where two overlap, the later one counts.
-    values : sequence of int
-        Class of each, 0-254.
-    crs : str or None
-        Their CRS, as WKT or "EPSG:n"; None means the grid's.
-    grid : RasterGrid
-        Grid of the raster.
-    """
-
-    def __init__(
-        self,
-        polygons: Sequence[dict[str, Any]],
-        values: Sequence[int],
-        crs: str | None,
-        grid: RasterGrid,
-    ) -> None:
-        self._grid = grid
-        self._shapes = _in_crs(polygons, crs, grid)
-        self._values = values
-        self._bounds = np.array([rasterio.features.bounds(shape) for shape in self._shapes])
-
-    def labels(self, window: PixelWindow) -> NDArray[np.uint8]:
-        """Class of the pixels whose centre lies in a polygon, else 255; shape (H, W)."""
-        part = self._grid.crop(window)
-        xmin, ymin, xmax, ymax = part.bounds()
-        left, bottom, right, top = self._bounds.T
-        near = np.nonzero((left <= xmax) & (right >= xmin) & (bottom <= ymax) & (top >= ymin))[0]
-        if not near.size:
-            return np.full(window.shape, NODATA_VALUE, np.uint8)
-        labels: NDArray[np.uint8] = rasterio.features.rasterize(
-            [(self._shapes[i], self._values[i]) for i in near.tolist()],
-            window.shape,
-            fill=NODATA_VALUE,
-            transform=rasterio.Affine(*part.transform),
-            dtype="uint8",
-        )
-        return labels
-
-
 class AreaOfInterest:
     """Polygons that say which pixels are wanted.
 
@@ -698,18 +652,6 @@ def gdal_settings(threads: int, cache: int = _CACHE) -> Iterator[None]:
         GDAL_CACHEMAX=cache,
     ):
         yield
-
-
-def _in_crs(
-    polygons: Iterable[dict[str, Any]], crs: str | None, grid: RasterGrid
-) -> list[dict[str, Any]]:
-    """The polygons in the grid's CRS."""
-    shapes = list(polygons)
-    if crs is not None and grid.crs is not None:
-        source, target = rasterio.CRS.from_user_input(crs), rasterio.CRS.from_wkt(grid.crs)
-        if source != target:
-            return [rasterio.warp.transform_geom(source, target, s) for s in shapes]
-    return shapes
 
 
 def _crs(wkt: str | None) -> Any:
