@@ -32,9 +32,11 @@ _KEYPOINTS = 350
 _RATIO = 0.85  # nearest to second nearest descriptor, at most
 _TOLERANCE = 6.0  # px, near the keypoint that tells the similarity; 5 % of the distance more
 _LEAST_MATCHES = 8
+_CHANCE = 4  # matches that agree in images of places far apart
 _LEAST_SPREAD = 0.06  # standard deviation of the matches' places, of the picture's side
 _COMPARED = 400  # images, nearest in colour and layout, with which each is compared at most
 _NEAR_COPY = 0.9  # similarity at which no keypoints are asked for
+_SMALL = 3  # images: clusters below join the one that they are most like
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def cluster(
     """
     alike = similarities(looks, looks)
     np.fill_diagonal(alike, -1)
+    common = np.zeros(alike.shape, np.int16)
     done = np.zeros(alike.shape, bool)
     parents = list(range(len(keypoints)))
     for first in range(len(keypoints)):
@@ -133,9 +136,47 @@ def cluster(
             if one == other or done[second, first]:
                 continue
             done[first, second] = True
-            if alike[first, second] >= _NEAR_COPY or overlap(keypoints[first], keypoints[second]):
+            count, spread = common_keypoints(keypoints[first], keypoints[second])
+            common[first, second] = common[second, first] = count
+            enough = count >= _LEAST_MATCHES and spread >= _LEAST_SPREAD * _SIDE
+            if enough or alike[first, second] >= _NEAR_COPY:
                 parents[max(one, other)] = min(one, other)
-    return [_root(parents, number) for number in range(len(keypoints))]
+    labels = np.array([_root(parents, number) for number in range(len(keypoints))])
+    return join_small(labels, common, alike).tolist()
+
+
+def join_small(labels: np.ndarray, common: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """Return labels (N,) in which clusters of one or two images have joined a larger one.
+
+    A picture of lawn or asphalt has no keypoints to find its place by; alone on one side of a
+    split it may have its place on the other. It joins the cluster with which it has the most
+    keypoints in common, or, where that is no more than chance, that looks most alike. To join too
+    many keeps a split free of leaks; to join too few does not.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (N,)
+    common : ndarray of int, shape (N, N)
+        Keypoints in common.
+    alike : ndarray, shape (N, N)
+        Similarity of the looks.
+    """
+    numbers, sizes = np.unique(labels, return_counts=True)
+    large = numbers[sizes >= _SMALL]
+    joined = labels.copy()
+    if not large.size:
+        return joined
+    for number in numbers[sizes < _SMALL]:
+        members = labels == number
+        best = [
+            (
+                max(int(common[np.ix_(members, labels == other)].max()), _CHANCE),
+                float(alike[np.ix_(members, labels == other)].max()),
+            )
+            for other in large
+        ]
+        joined[members] = large[best.index(max(best))]
+    return joined
 
 
 def find_keypoints(image: np.ndarray) -> Keypoints:
@@ -161,22 +202,16 @@ def find_keypoints(image: np.ndarray) -> Keypoints:
     )
 
 
-def overlap(first: Keypoints, second: Keypoints) -> bool:
-    """Return whether two images show the same place."""
-    count, spread = common_keypoints(first, second)
-    return count >= _LEAST_MATCHES and spread >= _LEAST_SPREAD * _SIDE
-
-
 def common_keypoints(first: Keypoints, second: Keypoints) -> tuple[int, float]:
     """Return how many keypoints one similarity carries over, and how far they spread, px.
 
     Each pair of matching keypoints tells a similarity by itself, by their sizes and directions;
-    the one that most other pairs agree with is taken. The spread is the smaller of the two
-    images'.
+    the one that most other pairs agree with is taken. The spread is the standard deviation
+    of their places in the image where it is smaller.
     """
     one, other = _matches(first, second)
-    if one.size < _LEAST_MATCHES:
-        return int(one.size), 0.0
+    if one.size <= _CHANCE:
+        return 0, 0.0
     start, end = first.place[one], second.place[other]
     best, spread = 0, 0.0
     away = start[None, :] - start[:, None]
