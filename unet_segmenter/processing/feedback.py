@@ -5,25 +5,40 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from qgis.core import QgsProcessingFeedback
 
 from ..engine.progress import Level
 
 
+# QGIS writes each text of the progress into its log, as a line that stays.
+SECONDS_BETWEEN_TIMES = 20.0
+
+
 class FeedbackProgress:
     """The engine's `Progress` on a `QgsProcessingFeedback`."""
 
-    def __init__(self, feedback: QgsProcessingFeedback) -> None:
+    def __init__(
+        self, feedback: QgsProcessingFeedback, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._feedback = feedback
+        self._clock = clock
         self._shown: str | None = None
+        self._shown_at = clock()
 
     def advance(self, done: int, total: int, message: str | None = None) -> None:
-        """Move the bar; name a new stage, unless it was just logged."""
+        """Move the bar; name a new stage, unless it was just logged.
+
+        What follows a comma is taken for details of the same stage, such as the time that is
+        left: they are told now and then.
+        """
         if message and message != self._shown:
-            self._shown = message
-            self._feedback.setProgressText(message)
+            same_stage = self._shown is not None and _stage(message) == _stage(self._shown)
+            if not same_stage or self._clock() - self._shown_at >= SECONDS_BETWEEN_TIMES:
+                self._shown, self._shown_at = message, self._clock()
+                self._feedback.setProgressText(message)
         if total > 0:
             self._feedback.setProgress(100.0 * done / total)
 
@@ -40,6 +55,10 @@ class FeedbackProgress:
     def cancelled(self) -> bool:
         """Whether the user pressed Cancel."""
         return bool(self._feedback.isCanceled())
+
+
+def _stage(message: str) -> str:
+    return message.partition(",")[0]
 
 
 @contextlib.contextmanager

