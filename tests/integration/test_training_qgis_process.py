@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.training_samples import truth, write, write_folders, write_polygons
+from tests.integration.training_samples import draw, truth, write, write_folders, write_polygons
 
 pytestmark = pytest.mark.qgis
 
@@ -61,7 +61,7 @@ def dataset(qgis, folders, tmp_path_factory):
     output = tmp_path_factory.mktemp("sets") / "views"
     code, results, printed = qgis(
         *("preparedataset", "SOURCE=folders", f"FOLDER={folders}", "SPLIT=random"),
-        *("FRACTIONS=67/33", f"OUTPUT={output}"),
+        *("CLASSES=meadow,road", "FRACTIONS=67/33", f"OUTPUT={output}"),
     )
     assert code == 0, printed
     return output, results
@@ -75,6 +75,26 @@ def test_folders_become_a_prepared_data_set(dataset):
     assert json.loads((output / "dataset.json").read_text())["format"] == "unet-segmenter-dataset"
     assert Path(results["SHEET"]).stat().st_size > 1000
     assert "meadow" in Path(results["REPORT"]).read_text(encoding="utf-8")
+
+
+def test_a_raster_with_polygons_becomes_chips_split_by_blocks(qgis, tmp_path):
+    image = write(tmp_path / "image.tif", draw(256, 320))
+    labels = write_polygons(tmp_path / "labels.geojson", 256, 320)
+    code, results, printed = qgis(
+        *("preparedataset", "SOURCE=raster", f"RASTER={image}", f"LABELS={labels}"),
+        *("FIELD=kind", "CLASSES=road;meadow", "CHIP_SIZE=64", "SPLIT_BLOCK=64"),
+        *("FRACTIONS=50/25/25", f"OUTPUT={tmp_path / 'set'}"),
+    )
+    assert code == 0, printed
+    assert results["CLASS_NAMES"] == "road,meadow"
+    assert int(results["SAMPLES"]) == 4 * 5
+    assert int(results["TRAIN"]) > int(results["VALIDATION"]) > 0
+    assert int(results["TEST"]) > 0
+    described = json.loads((tmp_path / "set" / "dataset.json").read_text())
+    assert described["gsd"] == 0.5
+    with (tmp_path / "set" / "samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(int(row["px_2"]) for row in rows) == 256 * 192  # meadow: 60 % of the columns
 
 
 def test_an_error_in_the_data_names_the_file(qgis, tmp_path):

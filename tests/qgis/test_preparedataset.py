@@ -69,7 +69,7 @@ def test_folders_become_a_job(run, stub_engine, feedback, tmp_path):
     [
         ({"RASTER": None}, "SOURCE raster needs an image in RASTER."),
         ({"LABELS": None}, "SOURCE raster needs polygons or a class raster in LABELS."),
-        ({"FIELD": None}, "name the field of their classes in FIELD"),
+        ({"FIELD": "sort"}, "LABELS has no field 'sort'; it has fid, kind."),
         ({"SOURCE": "folders"}, "SOURCE folders needs the folder of the data set in FOLDER."),
         ({"SOURCE": "aeroscapes", "FOLDER": "/no/where"}, "FOLDER: there is no folder /no/where."),
         ({"FRACTIONS": "90/30"}, "FRACTIONS '90/30' must be two or three shares"),

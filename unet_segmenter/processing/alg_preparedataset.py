@@ -56,7 +56,7 @@ class PrepareDatasetAlgorithm(BaseAlgorithm):
         super().__init__()
         self._raster = ""
         self._crs = QgsCoordinateReferenceSystem()
-        self._labels = LabelLayer(self, its.LABELS, its.FIELD)
+        self._labels = LabelLayer(self, its.LABELS, its.FIELD, field_needed=False)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         its.declare(self)

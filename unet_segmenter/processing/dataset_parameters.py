@@ -149,7 +149,7 @@ def _add_raster(algorithm: BaseAlgorithm) -> None:
     )
     algorithm.add(
         field_parameter(FIELD, "Field of the polygons with their class", LABELS),
-        "Holds each polygon's class, as a name or a number.",
+        "Holds each polygon's class, as a name or a number. Empty where all are of one class.",
     )
     algorithm.add(
         QgsProcessingParameterFeatureSource(

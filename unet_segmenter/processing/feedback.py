@@ -12,7 +12,6 @@ from qgis.core import QgsProcessingFeedback
 
 from ..engine.progress import Level
 
-
 # QGIS writes each text of the progress into its log, as a line that stays.
 SECONDS_BETWEEN_TIMES = 20.0
 

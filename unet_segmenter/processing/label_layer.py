@@ -35,12 +35,23 @@ def field_parameter(name: str, title: str, layer: str) -> QgsProcessingParameter
 
 
 class LabelLayer:
-    """The layer in the parameter `name`, whose polygons hold their class in `field`."""
+    """The layer in the parameter `name`, whose polygons hold their class in `field`.
 
-    def __init__(self, algorithm: QgsProcessingAlgorithm, name: str, field: str) -> None:
+    Where polygons may do without a field, all are of one class.
+    """
+
+    def __init__(
+        self,
+        algorithm: QgsProcessingAlgorithm,
+        name: str,
+        field: str,
+        *,
+        field_needed: bool = True,
+    ) -> None:
         self._algorithm = algorithm
         self._name = name
         self._field = field
+        self._field_needed = field_needed
 
     def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         """Refuse a layer that cannot be read, or polygons without their field.
@@ -56,6 +67,8 @@ class LabelLayer:
             return
         field = self._field_of(parameters, context)
         known = ", ".join(layer.fields().names())
+        if not field and not self._field_needed:
+            return
         if not field:
             raise InputError(
                 f"{self._name} is a layer of polygons: name the field of their classes in "
@@ -88,7 +101,7 @@ class LabelLayer:
         if source is None:
             raise QgsProcessingException(self._algorithm.invalidSourceError(parameters, self._name))
         path = write_polygons(source, crs, context, feedback, name=self._name, field=field)
-        return path, field
+        return path, field or None
 
     def _field_of(self, parameters: dict[str, Any], context: QgsProcessingContext) -> str:
         if not is_given(parameters, self._field):
