@@ -124,14 +124,14 @@ def _class_of(cells: Sequence[str], columns: dict[str, int], number: int) -> Sou
         if not re.fullmatch("#[0-9a-f]{6}", color):
             raise ValueError(f"{color!r} is no colour: #rrggbb")
     else:
-        color = _wheel(number)
+        color = color_of(number)
     identity = int(cells[columns["id"]]) if "id" in columns else number
     if identity < 0:
         raise ValueError(f"id {identity} is negative")
     return SourceClass(identity, cells[columns["name"]], color)
 
 
-def _wheel(number: int) -> str:
+def color_of(number: int) -> str:
     """Return a colour for a class that has none; no two are the same."""
     base = int(_WHEEL[number % len(_WHEEL)][1:], 16)
     return f"#{(base + 0x0B1D35 * (number // len(_WHEEL))) % (1 << 24):06x}"

@@ -44,9 +44,28 @@ def _folder(spec: PrepareSpec, _progress: Progress) -> Reader:
     return FolderSet(Path(spec.source), masks, palette)
 
 
+def _geo(spec: PrepareSpec, progress: Progress) -> Reader:
+    from .geo import ChipSource, GeoChips  # brings rasterio, which the others do without
+
+    progress.advance(0, 1, "reading the labels")
+    return GeoChips(
+        ChipSource(
+            spec.source,
+            spec.labels,
+            spec.field,
+            spec.areas,
+            spec.palette,
+            spec.bands,
+            spec.chip,
+            spec.overlap,
+        )
+    )
+
+
 OPENERS: dict[str, Callable[[PrepareSpec, Progress], Reader]] = {
     "aeroscapes": _aeroscapes,
     "semantic-drone": _semantic_drone,
     "folder": _folder,
+    "geo": _geo,
 }
 """Readers by name; the names are `training.prepare_spec.READERS`."""
