@@ -1,131 +1,212 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compares a class raster with a reference: another raster, or polygons with a class field."""
+"""Compares a class raster with a reference, in one streaming pass over rasters of any size."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
+import math
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from .errors import JobError
-from .metrics import BOUNDARY_TOLERANCE
-from .model_card import NODATA_VALUE
+import numpy as np
+from numpy.typing import NDArray
+
+from .block_flow import read_compute_in_order
+from .compare import VALUES, Agreement, BlockPair, count_block
+from .errors import Cancelled, InputError
+from .evaluate_job import ClassScores, EvaluateJob, EvaluateResult
+from .evaluation_report import class_rows, evaluation_page
+from .geometry import PixelWindow
+from .metrics import (
+    counts_of_confusion,
+    frequency_weighted_iou,
+    matthews,
+    overall_accuracy,
+)
+from .predictor import available_cores
 from .progress import Progress
+from .raster import AreaOfInterest, RasterSource, gdal_settings
+from .reference import ClassLooks, Reference, check_band, open_reference, read_classes
+from .text_files import check_folders, write_whole
+from .vector import read_polygons
+
+__all__ = ["EvaluateJob", "EvaluateResult", "run_evaluate"]
+
+BLOCK_SIZE = 1024
+_UNMAPPED_TOLD = 0.01
 
 
-@dataclass(frozen=True)
-class EvaluateJob:
-    """One comparison of one raster with its reference.
+def run_evaluate(job: EvaluateJob, progress: Progress) -> EvaluateResult:
+    """Compare, and write the files asked for.
 
     Parameters
     ----------
-    input : str
-        The class raster to judge: one band of whole numbers 0-255.
-    reference : str
-        What is true: a class raster, or a layer of polygons.
-    field : str, optional
-        Field of the polygons that holds the class, as a value or as a name; must be given for
-        polygons, and only for them. What no polygon covers does not count.
-    band, reference_band : int
-        Band, from 1, of the input and of a reference raster.
-    align : bool
-        Warp a reference raster on another grid to the input's by nearest neighbour, instead of
-        refusing it.
-    aoi : str, optional
-        A polygon layer; only pixels whose centre lies inside count.
-    class_names : tuple of str
-        Names, each "value=name"; or, without "=", of the values 1, 2 ... in order. They come
-        before the names that the rasters bring.
-    ignore : tuple of int
-        Values of the reference that do not count, beside its nodata.
-    tolerance : int
-        Distance in px at which two boundaries still meet.
-    html, csv, json : str, optional
-        Files to write: the report, a row a class, all numbers.
+    job : EvaluateJob
+        What to compare.
+    progress : Progress
+        Is told of every block, and asked whether to stop.
+
+    Raises
+    ------
+    SegmenterError
+        If a file cannot be used, the grids differ, a class is unknown, or nothing overlaps. No
+        output exists then.
     """
-
-    input: str
-    reference: str
-    field: str | None = None
-    band: int = 1
-    reference_band: int = 1
-    align: bool = False
-    aoi: str | None = None
-    class_names: tuple[str, ...] = ()
-    ignore: tuple[int, ...] = ()
-    tolerance: int = BOUNDARY_TOLERANCE
-    html: str | None = None
-    csv: str | None = None
-    json: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what no run could honour."""
-        for name in ("input", "reference"):
-            if not getattr(self, name):
-                raise JobError(f"No {name} is given; name one.")
-        if self.band < 1 or self.reference_band < 1:
-            raise JobError("Bands count from 1.")
-        if not 0 <= self.tolerance <= 50:
-            raise JobError(f"The tolerance must lie from 0 to 50 px, but it is {self.tolerance}.")
-        if any(not 0 <= value <= NODATA_VALUE for value in self.ignore):
-            raise JobError(f"Values to ignore lie from 0 to 255, but {list(self.ignore)} is given.")
-        self.names()
-        self._check_outputs()
-
-    def _check_outputs(self) -> None:
-        outputs = [Path(path).resolve() for path in self.outputs().values()]
-        if len(set(outputs)) != len(outputs):
-            raise JobError("Two outputs have the same path; give each its own.")
-        for path in (self.input, self.reference, self.aoi):
-            if path and Path(path).resolve() in outputs:
-                raise JobError(f"The output {path} is an input; choose another name.")
-
-    def outputs(self) -> dict[str, str]:
-        """Path of each file asked for, by output name."""
-        named = {"HTML": self.html, "CSV": self.csv, "JSON": self.json}
-        return {name: path for name, path in named.items() if path}
-
-    def names(self) -> dict[int, str]:
-        """The class names given, by value."""
-        named: dict[int, str] = {}
-        for place, text in enumerate(self.class_names, 1):
-            left, equals, right = text.partition("=")
-            value, name = (left.strip(), right.strip()) if equals else (str(place), text.strip())
-            if not (value.isdecimal() and int(value) < NODATA_VALUE and name):
-                raise JobError(
-                    f"The class name {text!r} is malformed; write value=name, such as 1=vegetation."
-                )
-            if int(value) in named:
-                raise JobError(f"The value {value} is named twice; name it once.")
-            named[int(value)] = name
-        return named
-
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> EvaluateJob:
-        """Make a job from what `to_json` gave.
-
-        Raises
-        ------
-        JobError
-            If a field is unknown, missing, or of the wrong kind.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(content) - known)
-        if unknown:
-            raise JobError(f"The job has unknown fields: {', '.join(unknown)}.")
-        content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        try:
-            return cls(**content)
-        except TypeError as error:
-            raise JobError(f"The job is incomplete or malformed: {error}.") from error
+    check_folders(job.outputs())
+    with gdal_settings(available_cores()), ExitStack() as stack:
+        source = stack.enter_context(RasterSource(job.input))
+        check_band(source, job.band)
+        reference = open_reference(job, source, stack)
+        aoi = None
+        if job.aoi is not None:
+            aoi = AreaOfInterest(*read_polygons(job.aoi), source.grid)
+        look = ClassLooks.of(job, source, reference)
+        agreement = _compare(job, source, reference, aoi, progress)
+        result = _result(job, agreement, look)
+    for warning in result.warnings:
+        progress.log("warning", warning)
+    _write(job, result, agreement)
+    return result
 
 
-def run_evaluate(job: EvaluateJob, progress: Progress) -> dict[str, Any]:
-    """Compare; see the module. Not written yet."""
-    raise NotImplementedError
+def _compare(
+    job: EvaluateJob,
+    source: RasterSource,
+    reference: Reference,
+    aoi: AreaOfInterest | None,
+    progress: Progress,
+) -> Agreement:
+    whole = PixelWindow.of_shape(source.grid.shape)
+    region = whole if aoi is None else aoi.window()
+    if region is None:
+        raise InputError(f"The area of interest {job.aoi} lies outside of {job.input}.")
+    margin = job.tolerance + 1
+    ignored = np.isin(np.arange(VALUES), job.ignore)
+
+    def read(window: PixelWindow) -> BlockPair:
+        outer = window.pad(margin).intersect(whole)
+        assert outer is not None
+        true, known = reference.read(outer)
+        known = known & ~ignored[true]
+        if aoi is not None:
+            known &= aoi.mask(outer)
+        if known.any():
+            claimed, mapped = read_classes(source, job.band, outer)
+        else:
+            claimed, mapped = np.zeros_like(true), np.zeros(true.shape, bool)
+        crop = window.relative_to(outer).slices
+        return BlockPair(claimed, true, mapped, known, window, crop)
+
+    windows = [_block(row, col, region) for row, col in _corners(region)]
+    agreement = Agreement(source.grid.shape)
+    flow = read_compute_in_order(
+        windows,
+        read,
+        lambda pair: count_block(pair, job.tolerance),
+        concurrency=available_cores(),
+        cancelled=progress.cancelled,
+    )
+    try:
+        for done, (_, counts) in enumerate(flow, 1):
+            agreement.add(counts)
+            progress.advance(done, len(windows), "Comparing")
+    except Cancelled as error:
+        raise Cancelled("The evaluation was cancelled; nothing was written.") from error
+    if not agreement.pairs.any():
+        raise InputError(
+            f"No pixel could be compared: nowhere do both {job.input} and {job.reference} say "
+            "something. Look whether they lie in one place, and at nodata, AOI and IGNORE."
+        )
+    return agreement
+
+
+def _corners(region: PixelWindow) -> list[tuple[int, int]]:
+    rows = range(region.row, region.row_stop, BLOCK_SIZE)
+    return [(r, c) for r in rows for c in range(region.col, region.col_stop, BLOCK_SIZE)]
+
+
+def _block(row: int, col: int, region: PixelWindow) -> PixelWindow:
+    height, width = min(BLOCK_SIZE, region.row_stop - row), min(BLOCK_SIZE, region.col_stop - col)
+    return PixelWindow(row, col, height, width)
+
+
+def _result(job: EvaluateJob, agreement: Agreement, look: ClassLooks) -> EvaluateResult:
+    values = agreement.values()
+    matrix = agreement.pairs[np.ix_(values, values)]
+    counts = counts_of_confusion(matrix, first=0)
+    scores = counts.scores()
+    boundary = [
+        agreement.boundary[value].f1()[0] if value in agreement.boundary else math.nan
+        for value in values
+    ]
+    there = matrix.sum(axis=1) > 0
+
+    def mean(numbers: NDArray[np.float64]) -> float | None:
+        known = numbers[there & np.isfinite(numbers)]
+        return _number(known.mean()) if known.size else None
+
+    classes = tuple(
+        ClassScores(
+            value,
+            look.name(value),
+            look.color(value),
+            **{key: _number(scores[key][k]) for key in scores},
+            boundary_f1=_number(boundary[k]),
+            true_pixels=int(matrix[k].sum()),
+            claimed_pixels=int(matrix[:, k].sum()),
+            unmapped_pixels=int(agreement.unmapped[value]),
+        )
+        for k, value in enumerate(values)
+    )
+    pixels, unmapped = int(matrix.sum()), int(agreement.unmapped.sum())
+    return EvaluateResult(
+        pixels=pixels,
+        unmapped_pixels=unmapped,
+        mean_iou=mean(scores["iou"]),
+        mean_dice=mean(scores["dice"]),
+        mean_boundary_f1=mean(np.array(boundary)),
+        overall_accuracy=_number(overall_accuracy(matrix)),
+        frequency_weighted_iou=_number(frequency_weighted_iou(matrix)),
+        mcc=_number(matthews(matrix)),
+        classes=classes,
+        confusion=tuple(tuple(row) for row in matrix.tolist()),
+        tolerance=job.tolerance,
+        outputs=job.outputs(),
+        warnings=(*look.warnings, *_warnings(classes, pixels, unmapped)),
+    )
+
+
+def _warnings(classes: tuple[ClassScores, ...], pixels: int, unmapped: int) -> list[str]:
+    found = []
+    if unmapped > _UNMAPPED_TOLD * (pixels + unmapped):
+        share = unmapped / (pixels + unmapped)
+        found.append(
+            f"{unmapped:,} pixels of the reference ({share:.1%}) have no class in the input; they "
+            "do not count."
+        )
+    only_claimed = [c.name for c in classes if not c.true_pixels]
+    if len(only_claimed) == sum(c.claimed_pixels > 0 for c in classes):
+        found.append(
+            "No class of the input occurs in the reference: look whether both number their classes "
+            "alike."
+        )
+    elif only_claimed:
+        found.append(
+            f"The reference has no {', '.join(only_claimed)}; all pixels claimed for it are wrong, "
+            "and the means leave it out."
+        )
+    return found
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _write(job: EvaluateJob, result: EvaluateResult, agreement: Agreement) -> None:
+    made = {
+        "HTML": lambda: evaluation_page(job, result, agreement),
+        "CSV": lambda: class_rows(result),
+        "JSON": lambda: json.dumps({"job": job.to_json(), **result.to_json()}, indent=1) + "\n",
+    }
+    for name, path in job.outputs().items():
+        write_whole(Path(path), made[name]())
