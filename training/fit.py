@@ -316,8 +316,8 @@ class _Run:
         self.progress.log(
             "info",
             f"epoch {int(row['epoch'])}/{self.plan.epochs}  loss {row['loss']:.4f}  validation "
-            f"{row['val_loss']:.4f}  mean IoU {row['mean_iou']:.4f} (best {best['mean_iou']:.4f} in "
-            f"epoch {int(best['epoch'])})  [{each}]  {row['train_s']:.0f}+"
+            f"{row['val_loss']:.4f}  mean IoU {row['mean_iou']:.4f} (best {best['mean_iou']:.4f} "
+            f"in epoch {int(best['epoch'])})  [{each}]  {row['train_s']:.0f}+"
             f"{row['validation_s']:.0f} s",
         )
         if row["skipped"]:

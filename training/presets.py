@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from unet_segmenter.engine.errors import JobError
 
@@ -70,6 +70,10 @@ class Network:
         return self.classes + (self.head == "softmax")
 
 
+def _numbered_stage(name: str) -> int:
+    return int(re.match(r"encoder_stage(\d+)_", name)[1])
+
+
 @dataclass(frozen=True)
 class Preset:
     """A kind of network with its recipe.
@@ -95,12 +99,12 @@ class Preset:
     title: str
     build: Callable[[Network], keras.Model]
     plan: FitPlan
-    framing: Framing = Framing()
+    framing: Framing = field(default_factory=Framing)
     scaling: str = "dataset"
     group_power: float = 0.5
     pretrained: bool = False
     scalable: tuple[str, ...] = ()
-    stage_of: Callable[[str], int] = lambda name: _numbered_stage(name)
+    stage_of: Callable[[str], int] = _numbered_stage
 
     def network(self, network: Network) -> keras.Model:
         """Build a model.
@@ -130,10 +134,6 @@ class Preset:
             # One mean and deviation for all bands: so it serves any number of them.
             return Scaling((MEAN[0],) * bands, (STDDEV[0],) * bands)
         return dataset.scaling
-
-
-def _numbered_stage(name: str) -> int:
-    return int(re.match(r"encoder_stage(\d+)_", name)[1])
 
 
 def _lite(variant: str) -> Preset:
@@ -242,11 +242,3 @@ def freeze(model: keras.Model, preset: Preset, what: str) -> int:
             layer.trainable = False
             frozen += 1
     return frozen
-
-
-def with_probability(model: keras.Model, head: str) -> keras.Model:
-    """Return the model that gives probabilities instead of logits; it shares all weights."""
-    import keras
-
-    activation: Any = keras.layers.Activation(head, name=head, dtype="float32")
-    return keras.Model(model.input, activation(model.output), name=model.name)

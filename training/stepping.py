@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One training step: in the asked precision, on all GPUs, and as if not taken where it went wrong."""
+"""One training step: in any precision, on all GPUs, and undone where it went wrong."""
 
 from __future__ import annotations
 

@@ -112,17 +112,19 @@ def test_every_loss_prefers_the_right_answer(name):
 
 
 def _pulls(name, weights):
-    """How strongly the loss pulls for the first class and for the second, by ``name``'s rule."""
+    """How strongly the loss pulls for the first class and for the second.
+
+    A one-vs-rest loss pulls in the class's channel; "weighted-bce" weighs its positives only, and
+    a softmax pulls in all channels at the class's pixels.
+    """
     _loss, gradient = _gradient(name, LABELS, _logits(_channels(name)), weights)
     pull = np.abs(gradient)
-    if LOSSES[name].head == "softmax" or name == "weighted-bce":  # by the pixels of a class
-        channels = slice(None) if LOSSES[name].head == "softmax" else None
-        rows = [pull[LABELS == value] for value in (1, 2)]
-        return [
-            row[:, channels].sum() if channels else row[:, place].sum()
-            for place, row in enumerate(rows)
-        ]
-    return [pull[..., channel].sum() for channel in (0, 1)]
+    first, second = (np.equal(LABELS, value) for value in (1, 2))
+    if LOSSES[name].head == "softmax":
+        return pull[first].sum(), pull[second].sum()
+    if name == "weighted-bce":
+        return pull[first][:, 0].sum(), pull[second][:, 1].sum()
+    return pull[..., 0].sum(), pull[..., 1].sum()
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "course-dice"])
@@ -144,7 +146,8 @@ def test_weights_of_one_are_no_weights(name):
 
 
 def test_class_weights_have_the_value_computed_by_hand():
-    _targets, _valid, logits = _parts([1, 2, 0, 255], [[0.8, 0.3], [0.4, 0.6], [0.1, 0.2], [0.5, 0.5]])
+    shares = [[0.8, 0.3], [0.4, 0.6], [0.1, 0.2], [0.5, 0.5]]
+    _targets, _valid, logits = _parts([1, 2, 0, 255], shares)
     labels = np.array([[[1, 2, 0, 255]]], np.uint8)
     first = -(np.log(0.8) + np.log(0.6) + np.log(0.9)) / 3
     second = -(np.log(0.7) + np.log(0.6) + np.log(0.8)) / 3

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs tensorflow")
 
 from training.graph import divisor_of
-from training.presets import PRESETS, Network, freeze, preset_of, with_probability
+from training.presets import PRESETS, Network, freeze, preset_of
 from unet_segmenter.engine.errors import JobError
 
 SMALL = {"course": {"width": 2}, "unet": {"width": 4, "depth": 2}}
@@ -29,13 +29,7 @@ def test_every_preset_takes_any_bands_and_both_heads(name, bands, head, channels
     logits = model.predict_on_batch(np.ones((1, side, 2 * side, bands), np.float32))
     assert logits.shape == (1, side, 2 * side, channels)
     assert np.isfinite(logits).all()
-    probability = with_probability(model, head).predict_on_batch(
-        np.ones((1, side, side, bands), np.float32)
-    )
-    if head == "softmax":
-        assert np.abs(probability.sum(axis=-1) - 1).max() < 1e-5
-    assert probability.min() >= 0
-    assert probability.max() <= 1
+    assert model.get_layer("head_conv").compute_dtype == "float32"
 
 
 def test_the_course_s_recipe_is_the_course_s():

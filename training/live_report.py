@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The page that shows a training while it runs, and what came of it: report.html, one file.
+
+It loads itself again every few seconds until the training is over. Beside it lie curves.png and a
+sheet of the samples of every epoch.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from PIL import Image
+
+from unet_segmenter.engine.progress import Progress
+
+from .checkpoint import replace_file
+from .fit import FitState, in_words
+from .plots import save_learning_curves
+from .recipe import Recipe
+from .sample_pictures import (
+    NAMES,
+    colored_mask,
+    colored_probability,
+    data_url,
+    decided,
+    picture,
+    save_sheet,
+    thumbnail,
+)
+from .svg_chart import Line, line_chart
+from .validation import Frames, Verdict
+
+SAMPLES = 4
+REFRESH_SECONDS = 10
+REPORT = "report.html"
+_REFRESH = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">'
+
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+$refresh
+<title>$title</title>
+<style>
+:root { --ink: #22272b; --soft: #6a737a; --line: #e3e6e8; --good: #2f8f4e; --run: #2e6fb7;
+        --stop: #b7791f; --bad: #b83227; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); margin: 0; background: #f6f7f8; }
+main { max-width: 1120px; margin: 0 auto; padding: 1.6em 1.2em 3em; }
+h1 { font-size: 1.6em; margin: 0 .6em 0 0; display: inline-block; }
+h2 { font-size: 1.1em; margin: 0 0 .6em; }
+.lead { color: var(--soft); margin: .2em 0 1em; }
+.pill { color: #fff; border-radius: 1em; padding: .15em .8em; font-size: .85em;
+        vertical-align: .25em; }
+.running { background: var(--run); } .finished { background: var(--good); }
+.stopped { background: var(--stop); } .failed { background: var(--bad); }
+.bar { height: .55em; background: var(--line); border-radius: .3em; overflow: hidden; }
+.bar div { height: 100%; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8em;
+         margin: 1em 0; }
+.card { background: #fff; border: 1px solid var(--line); border-radius: .5em;
+        padding: .9em 1.1em; margin-bottom: 1em; }
+.tiles .card { margin: 0; }
+.big { font-size: 1.55em; font-variant-numeric: tabular-nums; line-height: 1.25; }
+.small { color: var(--soft); font-size: .85em; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1em; }
+svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; }
+svg text { fill: var(--soft); } svg .grid { stroke: var(--line); }
+svg .mark { stroke: #9aa3a9; stroke-dasharray: 2 3; }
+.key { display: inline-block; margin-right: 1.1em; font-size: .88em; }
+.key i { display: inline-block; width: 1.1em; height: .3em; margin-right: .4em;
+         vertical-align: .2em; }
+table { border-collapse: collapse; width: 100%; }
+td, th { padding: .3em .9em .3em 0; text-align: left; border-bottom: 1px solid var(--line);
+         font-weight: normal; vertical-align: top; }
+th { color: var(--soft); } .number { text-align: right; font-variant-numeric: tabular-nums; }
+.swatch { display: inline-block; width: .9em; height: .9em; border: 1px solid #8888;
+          vertical-align: -1px; margin-right: .5em; }
+.rows { display: grid; grid-template-columns: repeat(4, 1fr); gap: .5em; }
+.rows img { width: 100%; display: block; border-radius: .25em; }
+.rows b { font-weight: normal; color: var(--soft); font-size: .88em; }
+.rows em { grid-column: 1 / -1; font-style: normal; color: var(--soft); font-size: .85em;
+           margin-top: .3em; }
+summary { cursor: pointer; color: var(--soft); }
+</style>
+</head>
+<body><main>
+<h1>$title</h1>$pill
+<p class="lead">$lead</p>
+<div class="bar"><div class="$mood" style="width:$done%"></div></div>
+<div class="tiles">$tiles</div>
+<div class="charts">
+<div class="card"><h2>Loss</h2>$loss_chart<div>$loss_key</div></div>
+<div class="card"><h2>Validation IoU, one-vs-rest</h2>$iou_chart<div>$iou_key</div></div>
+</div>
+<div class="card"><h2>Classes</h2>$classes</div>
+<div class="card"><h2>Validation samples after epoch $epoch</h2>$samples</div>
+<div class="card"><details><summary>Settings</summary><table>$settings</table></details></div>
+</main></body>
+</html>
+""")
+
+
+class LiveReport:
+    """Writes the page after every epoch; a watcher of `fit`.
+
+    Parameters
+    ----------
+    frames : Frames
+        The validation frames, of which a few are shown.
+    names : sequence of str
+        Their names.
+    folder : Path
+        Of the run.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        frames: Frames,
+        names: Sequence[str],
+        folder: Path,
+        title: str,
+        progress: Progress,
+    ) -> None:
+        self.recipe, self.folder, self.progress = recipe, folder, progress
+        self.title = title or f"Training of {recipe.preset.name}"
+        count = min(SAMPLES, len(frames))
+        self.numbers = [int((n + 0.5) * len(frames) / count) for n in range(count)]
+        self.frames, self.names = set(self.numbers), names
+        self.all_frames = frames
+        self.fixed: dict[int, tuple[Image.Image, Image.Image]] = {}
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.cells: dict[int, tuple[Image.Image, ...]] = {}
+
+    def epoch(self, state: FitState, verdict: Verdict) -> None:
+        """Draw the samples anew, and write page and plots."""
+        try:
+            for number in self.numbers:
+                self.cells[number] = self._cells(number, verdict)
+            rows = [self.cells[number] for number in self.numbers]
+            name = f"epoch_{len(state.history):03d}.png"
+            save_sheet(rows, self.folder / "samples" / name)
+            self._write(state)
+        except OSError as error:  # a full disk must not end a training of hours
+            self.progress.log("warning", f"the report could not be written: {error}")
+
+    def end(self, state: FitState) -> None:
+        """Write the page once more: it loads itself no longer."""
+        if not state.history:
+            return
+        try:
+            if self.cells or not (self.folder / REPORT).is_file():
+                self._write(state)
+            else:
+                self._close(state)
+        except OSError as error:
+            self.progress.log("warning", f"the report could not be written: {error}")
+
+    def _cells(self, number: int, verdict: Verdict) -> tuple[Image.Image, ...]:
+        classes = self.recipe.dataset.classes
+        if number not in self.fixed:
+            image, mask = self.all_frames.framing.see(*self.all_frames.samples[number])
+            self.fixed[number] = (
+                thumbnail(picture(image)), thumbnail(colored_mask(mask, classes), smooth=False)
+            )  # fmt: skip
+            self.shapes[number] = mask.shape
+        height, width = self.shapes[number]
+        probability = verdict.shown[number][:height, :width]
+        mask = decided(probability, self.recipe.network.head)
+        return (
+            *self.fixed[number],
+            thumbnail(colored_probability(probability, classes)),
+            thumbnail(colored_mask(mask, classes), smooth=False),
+        )
+
+    def _write(self, state: FitState) -> None:
+        save_learning_curves(state.history, self.recipe.dataset.classes, self.folder / "curves.png")
+        page = self._page(state)
+        path = self.folder / REPORT
+        replace_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+    def _close(self, state: FitState) -> None:
+        """Let the page of an earlier call, with its pictures, tell the end: no epoch was added."""
+        path = self.folder / REPORT
+        page = path.read_text(encoding="utf-8").replace(_REFRESH, "")
+        page = page.replace(_pill("running"), _pill(state.status))
+        replace_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+    def _page(self, state: FitState) -> str:
+        recipe, history, plan = self.recipe, state.history, state.plan
+        running = state.status == "running"
+        classes = recipe.dataset.classes
+        loss = [
+            Line("training", "#22272b", [row["loss"] for row in history], bold=True),
+            Line("validation", "#c0392b", [row["val_loss"] for row in history], dashed=True),
+        ]
+        iou = [
+            Line(cls.name, cls.color, [row[f"iou_{cls.value}"] for row in history])
+            for cls in classes
+        ]
+        if len(classes) > 1:
+            iou.append(Line("mean", "#22272b", [row["mean_iou"] for row in history], bold=True))
+        last, best = plan.epochs if running else len(history), int(state.best["epoch"])
+        return _PAGE.substitute(
+            refresh=_REFRESH if running else "",
+            title=html.escape(self.title),
+            pill=_pill(state.status),
+            mood=_mood(state.status),
+            lead=html.escape(self._lead(state)),
+            done=f"{100 * len(history) / plan.epochs if running else 100:.1f}",
+            tiles=_tiles(state),
+            loss_chart=line_chart(loss, max(last, 2), "loss by epoch", mark=best),
+            loss_key=_key(loss),
+            iou_chart=line_chart(iou, max(last, 2), "IoU by epoch", (0.0, 1.0), best),
+            iou_key=_key(iou),
+            classes=_class_table(classes, history, state.best),
+            epoch=len(history),
+            samples=self._samples(),
+            settings="".join(_row(name, value) for name, value in self._settings(state)),
+        )
+
+    def _lead(self, state: FitState) -> str:
+        recipe = self.recipe
+        told = f"{recipe.dataset.title}: {recipe.preset.title}."
+        if state.status != "running" and state.status != "finished":
+            told += f" {state.status}"
+        return told
+
+    def _samples(self) -> str:
+        if not self.cells:
+            return '<p class="small">They are drawn with the next epoch.</p>'
+        parts = ["".join(f"<b>{name}</b>" for name in NAMES)]
+        for number in self.numbers:
+            kinds = ("jpeg", "png", "jpeg", "png")
+            parts += [
+                f'<img alt="{name}" src="{data_url(cell, kind)}">'
+                for name, cell, kind in zip(NAMES, self.cells[number], kinds, strict=True)
+            ]
+            parts.append(f"<em>{html.escape(self.names[number])}</em>")
+        return f'<div class="rows">{"".join(parts)}</div>'
+
+    def _settings(self, state: FitState) -> list[tuple[str, Any]]:
+        recipe = self.recipe
+        told = {"preset": recipe.preset.name, **asdict(recipe.network), **asdict(state.plan)}
+        told |= {"framing": recipe.framing.kind, "scaling": recipe.scaling}
+        told |= {"data set": recipe.dataset.folder, "encoder": recipe.spec.encoder or "-"}
+        told |= {"started from": recipe.spec.start or "-", "frozen": recipe.spec.freeze}
+        return list(told.items())
+
+
+def _tiles(state: FitState) -> str:
+    row, best, history = state.history[-1], state.best, state.history
+    spent = sum(row["train_s"] + row["validation_s"] for row in history)
+    skipped = int(sum(row["skipped"] for row in history))
+    tiles = [
+        ("epoch", f"{len(history)} of {state.plan.epochs}", f"{in_words(spent)} so far"),
+        (
+            "best mean IoU", f"{best['mean_iou']:.3f}",
+            f"epoch {int(best['epoch'])}, now {row['mean_iou']:.3f}",
+        ),
+        ("loss", f"{row['loss']:.3f}", f"validation {row['val_loss']:.3f}"),
+        ("learning rate", f"{row['rate']:.2g}", f"{skipped} steps left out"),
+    ]  # fmt: skip
+    if state.status == "running":
+        at = time.strftime("%H:%M", time.localtime(time.time() + state.seconds_left))
+        tiles.append(("time left", in_words(state.seconds_left), f"until about {at}"))
+    return "".join(
+        f'<div class="card"><div class="small">{name}</div><div class="big">{value}</div>'
+        f'<div class="small">{note}</div></div>'
+        for name, value, note in tiles
+    )
+
+
+def _class_table(classes: Sequence[Any], history: Sequence[Any], best: Any) -> str:
+    rows = [
+        f'<tr><td><span class="swatch" style="background:{cls.color}"></span>'
+        f'{html.escape(cls.name)}</td><td class="number">{_score(best[f"iou_{cls.value}"])}</td>'
+        f'<td class="number">{_score(history[-1][f"iou_{cls.value}"])}</td></tr>'
+        for cls in classes
+    ]
+    return (
+        f'<table><tr><th>Class</th><th class="number">IoU, best epoch ({int(best["epoch"])})</th>'
+        f'<th class="number">IoU, last epoch</th></tr>{"".join(rows)}</table>'
+    )
+
+
+def _key(lines: Sequence[Line]) -> str:
+    return "".join(
+        f'<span class="key"><i style="background:{line.color}"></i>{html.escape(line.name)}</span>'
+        for line in lines
+    )
+
+
+def _pill(status: str) -> str:
+    text = status if len(status) < 40 else _short(status)
+    return f'<span class="pill {_mood(status)}">{html.escape(text)}</span>'
+
+
+def _mood(status: str) -> str:
+    if status == "running":
+        return "running"
+    if status.startswith("failed"):
+        return "failed"
+    return "finished" if status.startswith("finished") else "stopped"
+
+
+def _short(status: str) -> str:
+    if status.startswith("failed"):
+        return "failed"
+    return "cancelled" if "cancelled" in status else status.split(":", maxsplit=1)[0]
+
+
+def _score(value: float) -> str:
+    return f"{value:.3f}" if value == value else "-"  # NaN is not itself
+
+
+def _row(name: str, value: Any) -> str:
+    return f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"

