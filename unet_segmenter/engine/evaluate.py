@@ -61,6 +61,8 @@ def run_evaluate(job: EvaluateJob, progress: Progress) -> EvaluateResult:
         if job.aoi is not None:
             aoi = AreaOfInterest(*read_polygons(job.aoi), source.grid)
         look = ClassLooks.of(job, source, reference)
+        rows = BLOCK_SIZE + 2 * (job.tolerance + 1)
+        stack.enter_context(gdal_settings(available_cores(), source.cache_for(rows)))
         agreement = _compare(job, source, reference, aoi, progress)
         result = _result(job, agreement, look)
     for warning in result.warnings:
