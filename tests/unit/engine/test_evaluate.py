@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -327,3 +329,29 @@ def test_a_job_travels_as_json(job: EvaluateJob) -> None:
 def test_names_without_a_value_are_numbered_from_one() -> None:
     job = EvaluateJob("a", "b", class_names=("tree", "road"))
     assert job.names() == {1: "tree", 2: "road"}
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from unet_segmenter.engine.evaluate import EvaluateJob, run_evaluate
+from unet_segmenter.engine.progress import SilentProgress
+run_evaluate(EvaluateJob(sys.argv[1], sys.argv[1]), SilentProgress())
+status = Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_peak_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
+    peaks = []
+    for side in (4096, 12288):
+        path = tmp_path / f"{side}.tif"
+        shape = {"height": side, "width": side, "tiled": True, "SPARSE_OK": True}
+        with rasterio.open(path, "w", driver="GTiff", count=1, dtype="uint8", **shape):
+            pass
+        found = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(found.stdout))
+    assert peaks[1] < 1.25 * peaks[0]
