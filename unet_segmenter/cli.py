@@ -17,6 +17,7 @@ from .commands import (
     preparedataset,
     segment,
     setupenvironment,
+    trainmodel,
 )
 from .commands.terminal import print_json
 from .engine.errors import Cancelled, SegmenterError
@@ -27,6 +28,7 @@ COMMANDS: tuple[tuple[str, ModuleType, tuple[str, ...]], ...] = (
     ("segment", segment, ()),
     ("evaluate", evaluate, ()),
     ("preparedataset", preparedataset, ()),
+    ("trainmodel", trainmodel, ()),
     ("modelinfo", modelinfo, ("models",)),
     ("checkenvironment", checkenvironment, ("check",)),
     ("setupenvironment", setupenvironment, ()),

@@ -91,7 +91,7 @@ def test_the_provider_is_listed_with_all_algorithms(qgis):
     assert code == 0
     listed = set(re.findall(r"unet_segmenter:(\w+)\t", out))
     assert listed == {
-        *("segment", "evaluate", "preparedataset", "modelinfo"),
+        *("segment", "evaluate", "preparedataset", "trainmodel", "modelinfo"),
         *("checkenvironment", "setupenvironment"),
     }
 

@@ -102,7 +102,7 @@ def prepare(job: PlainJob, progress: Progress) -> PlainJob:
 def train(job: PlainJob, progress: Progress) -> PlainJob:
     """Two epochs without a network."""
     tell_job(job, progress)
-    if job.values["name"] == "slow":
+    if job.values["title"] == "slow":
         wait_for_cancel(progress, "stopped after 3 epochs; the best weights are in RUN")
     for epoch in (1, 2):
         progress.log("info", f"epoch {epoch}: mean IoU 0.{epoch}")

@@ -18,6 +18,7 @@ IDS = [
     "segment",
     "evaluate",
     "preparedataset",
+    "trainmodel",
     "modelinfo",
     "checkenvironment",
     "setupenvironment",
@@ -178,6 +179,7 @@ def test_the_choice_of_models_is_the_library_with_the_user_s_folder(provider):
             "preparedataset",
             "OUTPUT REPORT SHEET CLASS_NAMES SAMPLES TRAIN VALIDATION TEST LEAK_SHARE",
         ),
+        ("trainmodel", "OUTPUT REPORT MODEL_NAME MEAN_IOU"),
         (
             "checkenvironment",
             "OUTPUT READY PYTHON PYTHON_VERSION STATE MESSAGE TRAINING TRAINING_MESSAGE",

@@ -13,6 +13,7 @@ from .alg_modelinfo import ModelInfoAlgorithm
 from .alg_preparedataset import PrepareDatasetAlgorithm
 from .alg_segment import SegmentAlgorithm
 from .alg_setupenvironment import SetUpEnvironmentAlgorithm
+from .alg_trainmodel import TrainModelAlgorithm
 from .base_algorithm import BaseAlgorithm, icon, icon_path
 
 PROVIDER_ID = "unet_segmenter"
@@ -22,6 +23,7 @@ ALGORITHMS: tuple[type[BaseAlgorithm], ...] = (
     SegmentAlgorithm,
     EvaluateAlgorithm,
     PrepareDatasetAlgorithm,
+    TrainModelAlgorithm,
     ModelInfoAlgorithm,
     CheckEnvironmentAlgorithm,
     SetUpEnvironmentAlgorithm,

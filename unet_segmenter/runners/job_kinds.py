@@ -144,7 +144,6 @@ JOB_KINDS: dict[str, JobKind] = {
     "evaluate": JobKind(
         "engine.evaluate:EvaluateJob",
         "engine.evaluate:run_evaluate",
-        tell=dict,
         less_memory="Close other programs",
         less_native="See whether both files open in QGIS",
     ),
@@ -156,7 +155,7 @@ JOB_KINDS: dict[str, JobKind] = {
         less_native="See whether the files open in another program",
     ),
     "train": JobKind(
-        "training.train:TrainSpec",
+        "training.train_spec:TrainSpec",
         "training.train:train",
         tell=_tell_fields,
         modules=("keras", "matplotlib", "onnx"),
