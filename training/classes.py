@@ -181,7 +181,7 @@ def _id_of(text: str, source: Sequence[SourceClass]) -> int:
         if text.casefold() == cls.name.casefold() or text == str(cls.id):
             return cls.id
     names = [cls.name for cls in source]
-    close = get_close_matches(text, names, 3, 0.5)
+    close = get_close_matches(text, names, 3, 0.6)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     raise JobError(f"the data set has no class {text!r}; {hint}it has {', '.join(names)}")
 
