@@ -53,9 +53,9 @@ def write_class_list(path: Path, header: str, separator: str = ", ") -> None:
 
 
 def write_folder_set(root: Path, count: int = 6, in_color: bool = False) -> Path:
-    """Write a plain set: images/, masks/ and classes.csv with grass, tree and rest."""
+    """Write a plain set: images/, masks/ and classes.csv with five classes."""
     write_pairs(root / "images", root / "masks", count, in_color=False)
-    rows = ["id,name,r,g,b", "0,other,0,0,0", "3,grass,0,200,0", "8,bush,99,99,0"]
+    rows = ["id,name,r,g,b", "0,background,0,0,0", "3,grass,0,200,0", "8,bush,99,99,0"]
     rows += ["19,tree,0,90,0", "1,paved,80,80,80"]
     (root / "classes.csv").write_text("\n".join(rows) + "\n")
     if in_color:

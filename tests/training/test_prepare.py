@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.training.small_sets import draw, write_folder_set, write_pairs
+from training.__main__ import main
+from training.dataset import Dataset
+from training.errors import DatasetError
+from training.prepare import prepare
+from training.prepare_sample import resize_image, resize_mask
+from training.prepare_spec import READERS, SPLIT_METHODS, PrepareSpec
+from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.progress import SilentProgress
+
+
+def spec_of(source: Path, output: Path, **more) -> PrepareSpec:
+    settings = {"reader": "folder", "split": "random", "fractions": (0.5, 0.5), **more}
+    return PrepareSpec(str(source), str(output), **settings)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    return write_folder_set(tmp_path / "plain")
+
+
+def test_aeroscapes_is_prepared_by_its_own_lists_and_copied_byte_for_byte(small_set, tmp_path):
+    output = tmp_path / "out"
+    dataset = prepare(PrepareSpec(str(small_set), str(output), "aeroscapes"), SilentProgress())
+    assert [s.name for s in dataset.split("train")] == ["000001_001", "000001_002", "041001_001"]
+    assert [s.name for s in dataset.split("validation")] == ["040001_001"]
+    assert dataset.split("train")[2].group == "041"
+    assert [c.name for c in dataset.classes][:2] == ["vegetation", "background"]
+    assert dataset.rim == 1
+    original = small_set / "JPEGImages" / "000001_001.jpg"
+    assert dataset.split("train")[0].image.read_bytes() == original.read_bytes()
+    assert sorted(path.name for path in output.iterdir()) == [
+        "contact_sheet.png", "dataset.json", "images", "masks", "report.html", "samples.csv",
+        "splits",
+    ]  # fmt: skip
+
+
+def test_the_files_tell_what_the_masks_hold(plain, tmp_path):
+    dataset = prepare(
+        spec_of(plain, tmp_path / "out", classes=("green=grass,bush", "tree"), ignore=("paved",)),
+        SilentProgress(),
+    )
+    with (tmp_path / "out" / "samples.csv").open(newline="") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert len(rows) == len(dataset.samples) == 6
+    for sample in dataset.samples:
+        ids = draw(int(sample.name))[1]
+        expected = np.select([np.isin(ids, (3, 8)), ids == 19, ids == 1], [1, 2, 255], 0)
+        _image, mask = dataset.read(sample)
+        assert np.array_equal(mask, expected)
+        counted = [int(rows[sample.name][f"px_{v}"]) for v in (0, 1, 2, "ignore")]
+        assert counted == [(expected == v).sum() for v in (0, 1, 2, 255)]
+    balance = json.loads((tmp_path / "out" / "dataset.json").read_text())["balance"]
+    total = sum(row["classes"]["green"]["px"] for row in balance.values())
+    assert total == sum(int(row["px_1"]) for row in rows.values()) > 0
+
+
+def test_the_scaling_is_of_the_training_images_alone(plain, tmp_path):
+    dataset = prepare(spec_of(plain, tmp_path / "out"), SilentProgress())
+    pixels = np.concatenate(
+        [dataset.read(sample)[0].reshape(-1, 3) for sample in dataset.split("train")]
+    ).astype(np.float64)
+    assert np.allclose(dataset.scaling.mean, pixels.mean(axis=0), atol=1e-4)
+    assert np.allclose(dataset.scaling.stddev, pixels.std(axis=0), atol=1e-4)
+    scaled = dataset.scaling(dataset.read(dataset.split("train")[0])[0])
+    assert scaled.dtype == np.float32
+    assert abs(float(scaled.mean())) < 1
+
+
+def test_scaling_shrinks_images_smoothly_and_masks_by_nearest(plain, tmp_path):
+    dataset = prepare(spec_of(plain, tmp_path / "out", scale=0.5, gsd=0.1), SilentProgress())
+    assert (dataset.samples[0].height, dataset.samples[0].width) == (24, 32)
+    assert dataset.gsd == pytest.approx(0.2)
+    _image, mask = dataset.read(dataset.samples[0])
+    whole = prepare(spec_of(plain, tmp_path / "whole"), SilentProgress())
+    same = next(s for s in whole.samples if s.name == dataset.samples[0].name)
+    assert np.array_equal(mask, resize_mask(whole.read(same)[1], (32, 24)))
+    assert dataset.samples[0].image.suffix == ".png"
+
+
+def test_all_images_are_brought_to_one_size_when_asked(plain, tmp_path):
+    dataset = prepare(spec_of(plain, tmp_path / "out", size=(40, 40)), SilentProgress())
+    assert {(s.width, s.height) for s in dataset.samples} == {(40, 40)}
+    assert dataset.read(dataset.samples[0])[0].shape == (40, 40, 3)
+
+
+def test_a_resized_mask_invents_no_class():
+    rng = np.random.default_rng(0)
+    mask = rng.choice(np.array([0, 3, 9, 255], np.uint8), (31, 47))
+    assert set(np.unique(resize_mask(mask, (20, 13)))) <= {0, 3, 9, 255}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float32])
+@pytest.mark.parametrize("bands", [1, 3, 5])
+def test_resized_images_keep_type_bands_and_mean(kind, bands):
+    image = np.linspace(0, 200, 40 * 40 * bands).reshape(40, 40, bands).astype(kind)
+    small = resize_image(image, (20, 16))
+    assert (small.shape, small.dtype) == ((16, 20, bands), np.dtype(kind))
+    assert abs(float(small.mean()) - float(image.mean())) < 2
+
+
+def test_samples_below_the_limits_are_left_out_and_counted(plain, tmp_path):
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(plain / "masks" / "003.png")
+    progress = SilentProgress()
+    dataset = prepare(spec_of(plain, tmp_path / "out", min_positive=0.01), progress)
+    assert [s.name for s in sorted(dataset.samples, key=lambda s: s.name)] == [
+        "000", "001", "002", "004", "005",
+    ]  # fmt: skip
+    assert ("info", "1 of 6 samples were left out as empty") in progress.messages
+    assert not (tmp_path / "out" / "images" / "003.jpg").exists()
+
+
+def test_only_the_names_of_a_list_are_used(plain, tmp_path):
+    (tmp_path / "only.txt").write_text("001\n004\n\n")
+    dataset = prepare(
+        spec_of(plain, tmp_path / "out", only=str(tmp_path / "only.txt")), SilentProgress()
+    )
+    assert {s.name for s in dataset.samples} == {"001", "004"}
+    (tmp_path / "only.txt").write_text("001\n999\n")
+    with pytest.raises(DatasetError, match=r"only\.txt: '999' is no sample"):
+        prepare(spec_of(plain, tmp_path / "b", only=str(tmp_path / "only.txt")), SilentProgress())
+
+
+def test_given_lists_are_kept_and_saved(plain, tmp_path):
+    lists = {"train": ["003", "001"], "validation": ["000"], "test": ["005"]}
+    for side, names in lists.items():
+        (tmp_path / f"{side}.txt").write_text("\n".join(names))
+    dataset = prepare(
+        spec_of(
+            plain,
+            tmp_path / "out",
+            split="",
+            lists=tuple(f"{side}={tmp_path / side}.txt" for side in lists),
+        ),
+        SilentProgress(),
+    )
+    for side, names in lists.items():
+        assert [s.name for s in dataset.split(side)] == sorted(names)
+        saved = (tmp_path / "out" / "splits" / f"{side}.txt").read_text().split()
+        assert saved == sorted(names)
+    assert sorted(p.stem for p in (tmp_path / "out" / "images").iterdir()) == [
+        "000", "001", "003", "005",
+    ]  # fmt: skip
+
+
+def test_a_csv_of_groups_keeps_each_group_on_one_side(plain, tmp_path):
+    rows = ["name,group", *(f"{n:03d},{'abc'[n // 2]}" for n in range(6))]
+    (tmp_path / "groups.csv").write_text("\n".join(rows))
+    dataset = prepare(
+        spec_of(
+            plain,
+            tmp_path / "out",
+            split="",
+            groups=str(tmp_path / "groups.csv"),
+            fractions=(0.34, 0.33, 0.33),
+        ),
+        SilentProgress(),
+    )
+    sides = {}
+    for sample in dataset.samples:
+        sides.setdefault(sample.group, set()).add(sample.split)
+    assert {group: len(found) for group, found in sides.items()} == {"a": 1, "b": 1, "c": 1}
+    assert {side for found in sides.values() for side in found} == {"train", "validation", "test"}
+
+
+def test_a_random_split_is_warned_of(plain, tmp_path):
+    progress = SilentProgress()
+    prepare(spec_of(plain, tmp_path / "out"), progress)
+    assert any(level == "warning" and "random" in text for level, text in progress.messages)
+
+
+def test_the_report_holds_its_pictures_and_asks_for_nothing_from_elsewhere(plain, tmp_path):
+    prepare(spec_of(plain, tmp_path / "out", title="A <b> & c"), SilentProgress())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "A &lt;b&gt; &amp; c" in page
+    assert page.count("data:image/png;base64,") == 1
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    for word in ("Class balance", "grass", "Does the split leak?"):
+        assert word in page
+    sheet = Image.open(tmp_path / "out" / "contact_sheet.png")
+    assert sheet.width > 1500
+    assert len(sheet.convert("RGB").getcolors(1 << 24)) > 1000
+
+
+@pytest.mark.parametrize("when", ["reading samples", "drawing the contact sheet"])
+def test_a_cancelled_or_failed_run_leaves_nothing(plain, tmp_path, when, monkeypatch):
+    class Stopping(SilentProgress):
+        def cancelled(self) -> bool:
+            return when == "reading samples"
+
+        def advance(self, done, total, message=None):
+            if message == when == "drawing the contact sheet":
+                raise DatasetError("disk full, say")
+
+    with pytest.raises(Cancelled if when == "reading samples" else DatasetError):
+        prepare(spec_of(plain, tmp_path / "out"), Stopping())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain"]
+
+
+def test_what_is_there_is_replaced_only_if_it_is_a_data_set_and_that_is_asked(plain, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "thesis.txt").write_text("all of it")
+    for overwrite in (False, True):
+        with pytest.raises(DatasetError, match="holds no prepared data set; name another folder"):
+            prepare(spec_of(plain, output, overwrite=overwrite), SilentProgress())
+    (output / "thesis.txt").unlink()
+    prepare(spec_of(plain, output), SilentProgress())  # an empty folder is fine
+    with pytest.raises(DatasetError, match="ask to overwrite it"):
+        prepare(spec_of(plain, output, seed=3), SilentProgress())
+    again = prepare(spec_of(plain, output, seed=3, overwrite=True), SilentProgress())
+    assert again.details["split"]["seed"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "plain"]
+
+
+def test_the_same_spec_gives_the_same_data_set(plain, tmp_path):
+    one = prepare(spec_of(plain, tmp_path / "one"), SilentProgress())
+    two = prepare(spec_of(plain, tmp_path / "two"), SilentProgress())
+    other = prepare(spec_of(plain, tmp_path / "three", classes=("tree",)), SilentProgress())
+    assert one.fingerprint() == two.fingerprint() != other.fingerprint()
+    for name in ("dataset.json", "samples.csv", "contact_sheet.png"):
+        assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
+
+
+def test_a_spec_goes_through_json_and_back():
+    spec = PrepareSpec(
+        "a", "b", "geo", bands=(4, 1), classes=("x=y,z",), size=(64, 32), gsd=0.5, rim=2
+    )
+    assert PrepareSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"reader": "cityscapes"}, "reader 'cityscapes' is unknown; known are aeroscapes"),
+        ({"split": "luck"}, "split 'luck' is unknown"),
+        ({"split": "blocks"}, "for georeferenced rasters"),
+        ({"fractions": (0.5, 0.6)}, "sum to 1.1"),
+        ({"fractions": (1.0,)}, "two or three"),
+        ({"scale": 0}, "scale 0"),
+        ({"size": (0, 4)}, "size"),
+        ({"size": (4, 4), "scale": 0.5}, "not both"),
+        ({"chip": 64, "overlap": 64}, "overlap 64"),
+        ({"min_positive": 2}, "min_positive 2"),
+        ({"gap": -1}, "negative"),
+        ({"source": ""}, "a source and an output"),
+        ({"colour": 1}, "unknown key 'colour'"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(change, words):
+    with pytest.raises(JobError, match=words):
+        PrepareSpec.from_dict({"source": "a", "output": "b", **change})
+
+
+def test_each_reader_and_each_split_has_its_entry():
+    from training.datasets.open_reader import OPENERS
+    from training.prepare_split import METHODS
+
+    assert tuple(OPENERS) == READERS
+    assert tuple(METHODS) == SPLIT_METHODS
+
+
+def test_the_command_takes_flags_and_a_spec_and_prints_the_balance(plain, tmp_path, capsys):
+    spec = {"source": str(plain), "output": str(tmp_path / "no"), "split": "random", "seed": 1}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    flags = ["--spec", str(tmp_path / "spec.json"), "--class", "green=grass,tree", "--seed", "9"]
+    assert main(["prepare", str(plain), str(tmp_path / "out"), *flags]) == 0
+    dataset = Dataset.open(tmp_path / "out")
+    assert [c.name for c in dataset.classes] == ["green"]
+    assert dataset.details["split"]["seed"] == 9
+    assert re.search(r"green +\d+\.\d\d% in", capsys.readouterr().out)
+
+
+def test_the_command_tells_an_error_in_one_line(tmp_path, capsys):
+    assert main(["prepare", str(tmp_path / "gone"), str(tmp_path / "out")]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert "gone: no such file or folder" in told
+    assert told.count("\n") == 1
+
+
+def test_semantic_drone_is_prepared_by_clusters_with_unlabelled_pixels_ignored(tmp_path):
+    write_pairs(tmp_path / "set" / "images", tmp_path / "set" / "labels", 4)
+    spec = PrepareSpec(
+        str(tmp_path / "set"), str(tmp_path / "out"), "semantic-drone", fractions=(0.5, 0.5)
+    )
+    dataset = prepare(spec, SilentProgress())
+    assert dataset.details["split"]["method"] == "clusters"
+    assert [c.name for c in dataset.classes] == ["grass", "vegetation", "tree"]
+    for sample in dataset.samples:
+        ids = draw(int(sample.name))[1]
+        assert np.array_equal(dataset.read(sample)[1] == 255, ids == 0)
