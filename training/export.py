@@ -175,6 +175,25 @@ def export(
     return ExportResult(write_card(content, folder), evaluation)
 
 
+def load_network(path: Path) -> keras.Model:
+    """Return the network in a .keras file; no code that it brings is run.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it has layers that Keras does not know.
+    """
+    import keras
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; name the .keras file of a trained network")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path} is not a Keras model that can be opened: {reason}") from error
+
+
 def with_head(model: keras.Model, head: str) -> keras.Model:
     """Return the model that gives probabilities; it shares all weights."""
     import keras

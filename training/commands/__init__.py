@@ -11,8 +11,8 @@ from typing import Protocol
 COMMANDS = {
     "prepare": "prepare",
     "train": "aeroscapes_train",
-    "export": "aeroscapes_export",
-    "evaluate": "aeroscapes_evaluate",
+    "export": "export",
+    "evaluate": "evaluate",
     "remake": "aeroscapes_remake",
     "convert-encoder": "convert_encoder",
 }
