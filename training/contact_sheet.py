@@ -51,6 +51,30 @@ def draw_contact_sheet(dataset: Dataset, path: Path, seed: int = 0) -> None:
     canvas.save(path, optimize=True)
 
 
+def draw_pairs(dataset: Dataset, pairs: Sequence[tuple[str, str, float]], path: Path) -> None:
+    """Draw pairs of samples side by side, held out and training, into a PNG file."""
+    by_name = {sample.name: sample for sample in dataset.samples}
+    font = ImageFont.load_default(_FONT)
+    drawn = []
+    for held_out, trained, value in pairs:
+        both = [
+            _fitted(as_rgb(dataset.read(by_name[name])[0]), _CELL) for name in (held_out, trained)
+        ]
+        cell = Image.new("RGB", (2 * _CELL, max(b.height for b in both) + _FONT + 8), "white")
+        words = f"{held_out}  and  {trained}   {value:.2f}"
+        ImageDraw.Draw(cell).text((0, 0), words, fill="#333333", font=font)
+        for place, picture in enumerate(both):
+            cell.paste(picture, (place * _CELL, _FONT + 6))
+        drawn.append(cell)
+    step = max(cell.height for cell in drawn) + _GAP
+    rows = -(-len(drawn) // _COLUMNS)
+    canvas = Image.new("RGB", (_COLUMNS * (2 * _CELL + _GAP), rows * step), "white")
+    for number, cell in enumerate(drawn):
+        row, column = divmod(number, _COLUMNS)
+        canvas.paste(cell, (column * (2 * _CELL + _GAP), row * step))
+    canvas.save(path, optimize=True)
+
+
 def pick_samples(dataset: Dataset, count: int, seed: int = 0) -> list[Sample]:
     """Return up to ``count`` samples, from all sides and as many groups as there is room for."""
     rng = np.random.default_rng(seed)
@@ -85,15 +109,22 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -
 def _pair(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> Image.Image:
     if mask.shape != image.shape[:2]:
         raise DatasetError(f"mask {mask.shape} and image {image.shape} differ in size")
-    width, height = _CELL - 2, max(1, round(mask.shape[0] * (_CELL - 2) / mask.shape[1]))
-    rgb = Image.fromarray(np.ascontiguousarray(as_rgb(image)))
-    smooth = Image.Resampling.LANCZOS if width < rgb.width else Image.Resampling.NEAREST
-    picture = np.asarray(rgb.resize((width, height), smooth))
+    picture = np.asarray(_fitted(as_rgb(image), _CELL))
+    height, width = picture.shape[:2]
     labels = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
     pair = Image.new("RGB", (2 * width + 2, height), "white")
     pair.paste(Image.fromarray(picture), (0, 0))
     pair.paste(Image.fromarray(overlay(picture, labels, classes)), (width + 2, 0))
     return pair
+
+
+def _fitted(rgb: np.ndarray, cell: int) -> Image.Image:
+    """Return rgb (H, W, 3) as wide as a cell, less a line between two."""
+    picture = Image.fromarray(np.ascontiguousarray(rgb))
+    width = cell - 2
+    size = width, max(1, round(picture.height * width / picture.width))
+    smooth = Image.Resampling.LANCZOS if width < picture.width else Image.Resampling.NEAREST
+    return picture.resize(size, smooth)
 
 
 def _legend(classes: Sequence[ClassInfo], font: ImageFont.FreeTypeFont, width: int) -> Image.Image:

@@ -10,8 +10,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from .contact_sheet import draw_pairs
 from .dataset import SPLITS, Dataset
 from .leak import Leak
+
+_PICTURED = 6  # suspicious pairs
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -59,13 +62,14 @@ $facts
 def write_report(dataset: Dataset, path: Path) -> None:
     """Write the page, with the contact sheet inside; it needs no other file and no network."""
     picture = base64.b64encode((dataset.folder / "contact_sheet.png").read_bytes()).decode()
+    leak = dataset.details["split"]["leak"]
     page = _PAGE.substitute(
         title=html.escape(dataset.title),
         lead=html.escape(_lead(dataset)),
         warnings="\n".join(f'<p class="warning">{html.escape(w)}</p>' for w in _warnings(dataset)),
         picture=picture,
         balance=_balance(dataset),
-        leak=_leak(dataset.details["split"]["leak"]),
+        leak=_leak(leak) + _suspicious(dataset, leak),
         facts="\n".join(
             f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
             for name, value in _facts(dataset)
@@ -99,13 +103,12 @@ def _lead(dataset: Dataset) -> str:
 
 def _warnings(dataset: Dataset) -> list[str]:
     balance = dataset.details["balance"]
-    words = [
+    return [
         f"Class {cls.name} has no pixel in the {side} split."
         for side, row in balance.items()
         for cls in dataset.classes
         if not row["classes"][cls.name]["px"]
     ]
-    return words
 
 
 def _balance(dataset: Dataset) -> str:
@@ -182,6 +185,20 @@ def _leak(found: dict[str, Any]) -> str:
         '<table><thead><tr><th>held out</th><th>training</th><th class="number">similarity</th>'
         f"</tr></thead>\n{rows}</table>"
     )
+
+
+def _suspicious(dataset: Dataset, found: dict[str, Any]) -> str:
+    """Return a picture of the pairs that are over the threshold, or ""."""
+    pairs = [tuple(pair) for pair in found["pairs"] if pair[2] >= found["threshold"]]
+    if not pairs:
+        return ""
+    path = dataset.folder / "pairs.part.png"
+    try:
+        draw_pairs(dataset, pairs[:_PICTURED], path)
+        encoded = base64.b64encode(path.read_bytes()).decode()
+    finally:
+        path.unlink(missing_ok=True)
+    return f'<p><img alt="Suspicious pairs" src="data:image/png;base64,{encoded}"></p>'
 
 
 def _facts(dataset: Dataset) -> list[tuple[str, str]]:

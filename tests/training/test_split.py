@@ -1,10 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from training.dataset import SPLITS
 from training.datasets.aeroscapes import AeroScapes
-from training.split import leave_sites_out, sequence_of, shared_groups, site_of
+from training.errors import DatasetError
+from training.split import (
+    leave_sites_out,
+    sequence_of,
+    shared_groups,
+    site_of,
+    split_at_random,
+    split_by_groups,
+    split_by_lists,
+)
 
 STEMS = [
     f"{site}00{seq}_{n:03d}"
@@ -55,3 +68,62 @@ def test_the_given_lists_do_not_leak(shared_data):
     train, validation = dataset.stems("trn"), dataset.stems("val")
     assert (len(train), len(validation)) == (692, 185)
     assert shared_groups(train, validation) == {}
+
+
+GROUPS = {f"{group}{n}": group for group, size in zip("abcdefg", range(2, 16, 2), strict=True)
+          for n in range(size)}  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.text("xyz0", min_size=1, max_size=4), st.sampled_from("abcdef"), min_size=9),
+    st.integers(0, 5),
+    st.sampled_from([(0.75, 0.25), (0.5, 0.25, 0.25), (0.5, 0.0, 0.5)]),
+)
+def test_no_group_is_torn_and_no_side_is_empty(group_of, seed, fractions):
+    assume(len(set(group_of.values())) >= 3)
+    side_of = split_by_groups(group_of, fractions, seed)
+    assert side_of.keys() == group_of.keys()
+    sides = {}
+    for name, side in side_of.items():
+        sides.setdefault(group_of[name], set()).add(side)
+    assert all(len(found) == 1 for found in sides.values())
+    wanted = {side for side, share in zip(SPLITS, fractions, strict=False) if share > 0}
+    assert set(side_of.values()) == wanted
+
+
+@pytest.mark.parametrize("fractions", [(0.75, 0.25), (0.5, 0.25, 0.25)])
+def test_the_sides_come_near_to_the_fractions(fractions):
+    side_of = split_by_groups(GROUPS, fractions, 1)
+    for side, share in zip(SPLITS, fractions, strict=False):
+        assert abs(list(side_of.values()).count(side) / len(GROUPS) - share) < 0.04
+
+
+def test_the_classes_are_shared_out_as_the_samples_are():
+    pixels = {
+        name: np.array([100, 50 if group in "de" else 0, 7 if group in "fg" else 0])
+        for name, group in GROUPS.items()
+    }
+    for seed in range(3):
+        side_of = split_by_groups(GROUPS, (0.5, 0.5), seed, pixels)
+        for side in ("train", "validation"):
+            found = sum(pixels[name] for name in GROUPS if side_of[name] == side)
+            assert (found > 0).all(), "each side has each class"
+
+
+def test_a_seed_decides_the_draw():
+    deals = [
+        tuple(split_at_random(sorted(GROUPS), (0.5, 0.5), seed).values()) for seed in (1, 1, 2)
+    ]
+    assert deals[0] == deals[1] != deals[2]
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(DatasetError, match="2 groups cannot be split into train, validation, test"):
+        split_by_groups({"x": "a", "y": "b"}, (0.5, 0.25, 0.25), 0)
+
+
+def test_lists_may_leave_names_out_but_not_name_others():
+    lists = {"train": ["a"], "test": ["c"]}
+    assert split_by_lists(["a", "b", "c"], lists) == {"a": "train", "c": "test"}
+    with pytest.raises(DatasetError, match="'z' in train is no sample"):
+        split_by_lists(["a"], {"train": ["z"]})
