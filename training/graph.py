@@ -108,30 +108,35 @@ def theoretical_halo(model: keras.Model, divisor: int) -> int:
     the outputs ``[0, divisor)``. Blocks start at multiples of the divisor, so that is the worst.
     """
     graph = layers_with_parents(model)
+    reach = max(_reach(graph, divisor, axis) for axis in (0, 1))
+    return ceil(reach / divisor) * divisor
+
+
+def _reach(graph: list[tuple[Any, list[Any]]], divisor: int, axis: int) -> int:
     needed: dict[str, Interval] = {graph[-1][0].name: (0, divisor)}
     for layer, parents in reversed(graph):
         low, high = needed[layer.name]
         for parent in parents:
-            want = _input_interval(layer, low, high)
+            want = _input_interval(layer, low, high, axis)
             have = needed.get(parent.name, want)
             needed[parent.name] = (min(have[0], want[0]), max(have[1], want[1]))
     low, high = needed[graph[0][0].name]
-    reach = max(-low, high - divisor)
-    return ceil(reach / divisor) * divisor
+    return max(-low, high - divisor)
 
 
-def _input_interval(layer: Any, low: int, high: int) -> Interval:
+def _input_interval(layer: Any, low: int, high: int, axis: int) -> Interval:
     kind = kind_of(layer)
     if kind in WINDOWED:
-        (kernel, _), (stride, _), ((before, _), _) = window_of(layer)
-        return low * stride - before, (high - 1) * stride - before + kernel
+        kernel, strides, padding = window_of(layer)
+        first = low * strides[axis] - padding[axis][0]
+        return first, (high - 1) * strides[axis] - padding[axis][0] + kernel[axis]
     if kind == "UpSampling2D":
-        factor = layer.size[0]
+        factor = layer.size[axis]
         if layer.interpolation == "nearest":
             return floor(low / factor), ceil(high / factor)
         return floor((low - 1) / factor), floor(high / factor) + 1
     if kind == "ZeroPadding2D":
-        before, _after = layer.padding[0]
+        before, _after = layer.padding[axis]
         return low - before, high - before
     if kind in POINTWISE:
         return low, high
