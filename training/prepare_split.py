@@ -138,7 +138,7 @@ def _by_clusters(task: _Task) -> Split:
 
 
 def _by_blocks(task: _Task) -> Split:
-    from .chips import block_of, without_neighbours
+    from .chips import block_of, split_by_blocks
 
     spec, names = task.spec, task.names
     if not hasattr(task.reader, "window"):
@@ -146,10 +146,9 @@ def _by_blocks(task: _Task) -> Split:
     windows = {name: task.reader.window(name) for name in names}
     side = spec.block or 4 * spec.chip
     group_of = {name: block_of(window, side) for name, window in windows.items()}
-    side_of = split_by_groups(group_of, spec.fractions, spec.seed, task.pixels)
-    kept = without_neighbours(side_of, windows, spec.gap)
-    notes = (f"blocks of {side} px, {spec.gap} px apart at least",)
-    return Split("blocks", kept, group_of, notes)
+    side_of = split_by_blocks(windows, group_of, spec.fractions, spec.seed, spec.gap, task.pixels)
+    notes = (f"blocks of {side} px; two sides are {spec.gap} px apart at least",)
+    return Split("blocks", side_of, group_of, notes)
 
 
 def _at_random(task: _Task) -> Split:

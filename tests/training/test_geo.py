@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.chips import block_of, chip_windows, split_by_blocks, without_neighbours
+from training.dataset import IGNORE
+from training.datasets.geo import ChipSource, GeoChips
+from training.errors import DatasetError
+from training.prepare import prepare
+from training.prepare_spec import PrepareSpec
+from unet_segmenter.engine.geometry import PixelWindow, Shape2D
+from unet_segmenter.engine.progress import SilentProgress
+from unet_segmenter.engine.raster import RasterGrid, RasterSource, write_geotiff
+
+HEIGHT, WIDTH, SIDE = 120, 160, 40
+LEFT, TOP, PIXEL = 500_000.0, 4_000_000.0, 0.5
+
+
+def crs() -> str:
+    rasterio = pytest.importorskip("rasterio")
+    return rasterio.CRS.from_epsg(32617).to_wkt()
+
+
+def grid_of(shape: tuple[int, int]) -> RasterGrid:
+    return RasterGrid(Shape2D(*shape), (PIXEL, 0.0, LEFT, 0.0, -PIXEL, TOP), crs())
+
+
+def box(row: int, col: int, height: int, width: int) -> dict:
+    """The polygon that covers these pixels exactly."""
+    x, y = LEFT + col * PIXEL, TOP - row * PIXEL
+    right, bottom = x + width * PIXEL, y - height * PIXEL
+    ring = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def write_polygons(path: Path, rows: list[tuple[dict, dict]], epsg: int = 32617) -> str:
+    name = f"urn:ogc:def:crs:EPSG::{epsg}"
+    features = [{"type": "Feature", "geometry": g, "properties": p} for g, p in rows]
+    crs_name = {"type": "name", "properties": {"name": name}}
+    collection = {"type": "FeatureCollection", "crs": crs_name, "features": features}
+    path.write_text(json.dumps(collection))
+    return str(path)
+
+
+@pytest.fixture
+def raster(tmp_path: Path) -> str:
+    """Four bands of uint16 whose values tell the place: row * 200 + column, plus the band."""
+    rows, cols = np.indices((HEIGHT, WIDTH))
+    values = np.stack([rows * 200 + cols + band for band in range(4)], axis=-1).astype(np.uint16)
+    write_geotiff(tmp_path / "field.tif", values, grid_of((HEIGHT, WIDTH)), ("r", "g", "b", "nir"))
+    return str(tmp_path / "field.tif")
+
+
+@pytest.fixture
+def polygons(tmp_path: Path) -> str:
+    return write_polygons(
+        tmp_path / "classes.geojson",
+        [
+            (box(0, 0, 120, 80), {"kind": "meadow", "code": 4}),
+            (box(10, 100, 100, 40), {"kind": "wood", "code": 7}),
+            (box(20, 20, 10, 10), {"kind": "wood", "code": 7}),
+        ],
+    )
+
+
+def truth() -> np.ndarray:
+    """0 outside, 1 meadow, 2 wood, which was drawn over the meadow."""
+    labels = np.zeros((HEIGHT, WIDTH), np.int32)
+    labels[:, :80] = 1
+    labels[10:110, 100:140] = 2
+    labels[20:30, 20:30] = 2
+    return labels
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 90), st.data())
+def test_chips_cover_each_pixel_and_stay_inside(height, width, side, data):
+    overlap = data.draw(st.integers(0, side - 1 if side < 20 else 15))
+    if height * width > 20_000:
+        height //= 4
+        height += 1
+    seen = np.zeros((height, width), int)
+    windows = chip_windows(Shape2D(height, width), side, overlap)
+    for window in windows:
+        assert window.shape == (min(side, height), min(side, width))
+        seen[window.slices] += 1
+    assert seen.min() >= 1
+    assert len(set(windows)) == len(windows)
+    if not overlap and height % side == width % side == 0:
+        assert seen.max() == 1
+
+
+@given(st.integers(0, 60), st.integers(0, 40), st.integers(0, 2**16))
+def test_chips_of_two_sides_are_apart_by_the_gap(gap, overlap, seed):
+    windows = {str(n): w for n, w in enumerate(chip_windows(Shape2D(300, 260), 50, overlap))}
+    rng = np.random.default_rng(seed)
+    side_of_block: dict[str, str] = {}
+    side_of = {}
+    for name, window in windows.items():
+        block = block_of(window, 120)
+        drawn = str(rng.choice(["train", "validation", "test"]))
+        side_of[name] = side_of_block.setdefault(block, drawn)
+    kept = without_neighbours(side_of, windows, gap)
+    assert all(name in kept for name, side in side_of.items() if side == "test")
+    for one, side in kept.items():
+        for other, its_side in kept.items():
+            if side != its_side:
+                a, b = windows[one], windows[other]
+                apart = max(a.row - b.row_stop, b.row - a.row_stop, a.col - b.col_stop,
+                            b.col - a.col_stop)  # fmt: skip
+                assert apart >= gap
+
+
+def test_a_split_by_blocks_keeps_most_chips_in_spite_of_a_gap():
+    windows = {str(n): w for n, w in enumerate(chip_windows(Shape2D(1200, 1200), 50))}
+    group_of = {name: block_of(window, 200) for name, window in windows.items()}
+    kept = split_by_blocks(windows, group_of, (0.75, 0.25), 0, gap=50)
+    assert len(kept) >= 0.85 * len(windows)
+    assert abs(list(kept.values()).count("validation") / len(kept) - 0.25) < 0.06
+    assert without_neighbours(kept, windows, 50) == kept
+    assert kept == split_by_blocks(windows, group_of, (0.75, 0.25), 0, gap=50)
+
+
+def test_polygons_label_the_pixels_whose_centre_they_hold_and_the_later_one_counts(
+    raster, polygons
+):
+    reader = GeoChips(ChipSource(raster, polygons, "kind", side=SIDE))
+    assert [(c.id, c.name) for c in reader.classes] == [
+        (0, "unlabelled"), (1, "meadow"), (2, "wood"),
+    ]  # fmt: skip
+    assert len(reader.names()) == 12
+    for name in reader.names():
+        window = reader.window(name)
+        assert np.array_equal(reader.labels(name), truth()[window.slices])
+        assert reader.image(name)[0, 0].tolist() == [
+            window.row * 200 + window.col + band for band in range(4)
+        ]
+    assert reader.gsd == PIXEL
+    assert reader.bands == ("r", "g", "b", "nir")
+
+
+def test_codes_of_whole_numbers_name_classes_too(raster, polygons):
+    reader = GeoChips(ChipSource(raster, polygons, "code", side=SIDE))
+    assert [c.name for c in reader.classes] == ["unlabelled", "4", "7"]
+
+
+def test_polygons_in_another_crs_are_brought_to_the_rasters(raster, tmp_path):
+    warp = pytest.importorskip("rasterio.warp")
+    shape = warp.transform_geom("EPSG:32617", "EPSG:4326", box(0, 0, 120, 80))
+    layer = write_polygons(tmp_path / "degrees.geojson", [(shape, {"kind": "x"})], 4326)
+    reader = GeoChips(ChipSource(raster, layer, "kind", side=SIDE))
+    found = np.zeros((HEIGHT, WIDTH), np.int32)
+    for name in reader.names():
+        found[reader.window(name).slices] = reader.labels(name)
+    assert (found != (truth() == 1) | (truth() == 2) & (np.arange(WIDTH) < 80)).mean() < 0.002
+
+
+def test_beyond_the_areas_all_is_ignored_and_inside_what_has_no_polygon_is_unlabelled(
+    raster, polygons, tmp_path
+):
+    areas = write_polygons(tmp_path / "areas.geojson", [(box(0, 0, 120, 100), {})])
+    reader = GeoChips(ChipSource(raster, polygons, "kind", areas, side=SIDE))
+    expected = truth()
+    expected[:, 100:] = -1
+    for name in reader.names():
+        assert np.array_equal(reader.labels(name), expected[reader.window(name).slices])
+
+
+def test_nodata_is_ignored_and_shows_the_mean(tmp_path, polygons):
+    rasterio = pytest.importorskip("rasterio")
+    values = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    values[:, :40] = 0
+    path = tmp_path / "collar.tif"
+    write_geotiff(path, values, grid_of((HEIGHT, WIDTH)))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.nodata = 0
+    reader = GeoChips(ChipSource(str(path), polygons, "kind", side=SIDE))
+    first = reader.names()[0]
+    assert (reader.labels(first) == -1).all()
+    assert (reader.image(first) == 100).all()
+    assert (reader.labels(reader.names()[1]) == 1).all()
+
+
+def test_a_class_raster_on_another_grid_is_read_by_nearest_with_its_nodata_ignored(
+    raster, tmp_path
+):
+    rasterio = pytest.importorskip("rasterio")
+    rng = np.random.default_rng(0)
+    coarse = rng.choice(np.array([0, 3, 9], np.uint8), (60, 80))
+    grid = RasterGrid(Shape2D(60, 80), (1.0, 0.0, LEFT, 0.0, -1.0, TOP), crs())
+    path = tmp_path / "classes.tif"
+    write_geotiff(path, coarse[..., None], grid)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.nodata = 0
+    reader = GeoChips(ChipSource(raster, str(path), side=SIDE))
+    assert [c.name for c in reader.classes] == ["3", "9"]
+    fine = np.kron(coarse, np.ones((2, 2), np.uint8)).astype(int)
+    fine[fine == 0] = -1
+    for name in reader.names():
+        assert np.array_equal(reader.labels(name), fine[reader.window(name).slices])
+
+
+def test_a_field_is_prepared_in_blocks_with_a_gap_and_keeps_bands_type_and_place(
+    raster, polygons, tmp_path
+):
+    spec = PrepareSpec(
+        raster, str(tmp_path / "out"), "geo", labels=polygons, field="kind", chip=20, block=40,
+        gap=5, ignore=("unlabelled",), fractions=(0.7, 0.3),
+    )  # fmt: skip
+    dataset = prepare(spec, SilentProgress())
+    assert (dataset.bands, dataset.data_type, dataset.gsd) == (
+        ("r", "g", "b", "nir"), "uint16", PIXEL,
+    )  # fmt: skip
+    assert len(dataset.split("train")) > len(dataset.split("validation")) > 0
+    places = {"train": [], "validation": []}
+    for sample in dataset.samples:
+        image, mask = dataset.read(sample)
+        row, col = divmod(int(image[0, 0, 0]), 200)
+        window = PixelWindow(row, col, 20, 20)
+        places[sample.split].append(window)
+        expected = np.array([IGNORE, 1, 2])[truth()[window.slices]]
+        assert np.array_equal(mask, expected)
+        with RasterSource(str(sample.image)) as chip:
+            assert chip.grid.bounds() == grid_of((HEIGHT, WIDTH)).crop(window).bounds()
+            assert chip.grid.crs is not None
+    assert not any(
+        one.pad(5).intersect(other) for one in places["train"] for other in places["validation"]
+    )
+    assert dataset.value_range == (
+        min(int(dataset.read(s)[0].min()) for s in dataset.samples),
+        max(int(dataset.read(s)[0].max()) for s in dataset.samples),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"labels": ""}, "needs labels"),
+        ({"labels": "gone.gpkg"}, r"no polygon layer gone\.gpkg"),
+        ({"field": "species"}, "no field 'species'; it has kind, code"),
+        ({"areas": "gone.gpkg"}, r"gone\.gpkg"),
+        ({"bands": (1, 5)}, "has no band 5; it has 4"),
+        ({"raster": "gone.tif"}, r"There is no file gone\.tif"),
+    ],
+)
+def test_what_does_not_fit_is_told(raster, polygons, change, words):
+    settings = {"raster": raster, "labels": polygons, "field": "kind", **change}
+    with pytest.raises(DatasetError, match=words):
+        GeoChips(ChipSource(**settings))
+
+
+def test_polygons_without_a_class_are_counted(raster, tmp_path):
+    rows = [(box(0, 0, 9, 9), {"kind": "a"}), (box(9, 9, 9, 9), {"kind": None})]
+    layer = write_polygons(tmp_path / "gaps.geojson", rows)
+    with pytest.raises(DatasetError, match="1 of 2 polygons have no 'kind'"):
+        GeoChips(ChipSource(raster, layer, "kind"))
+
+
+def test_the_real_drone_orthophoto_gives_chips_without_its_collar(shared_data, tmp_path):
+    path = shared_data / "georef" / "drone_alpha_utm50s.tif"
+    with RasterSource(str(path)) as source:
+        left, bottom, right, top = source.grid.bounds()
+    ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
+    whole = {"type": "Polygon", "coordinates": [ring]}
+    layer = write_polygons(tmp_path / "all.geojson", [(whole, {"kind": "ground"})], 32750)
+    spec = PrepareSpec(
+        str(path), str(tmp_path / "out"), "geo", labels=layer, field="kind", chip=128,
+        block=256, min_labelled=0.5,
+    )  # fmt: skip
+    dataset = prepare(spec, SilentProgress())
+    assert dataset.bands == ("red", "green", "blue")
+    for sample in dataset.samples:
+        _image, mask = dataset.read(sample)
+        assert set(np.unique(mask)) <= {1, IGNORE}
+        assert (mask == 1).mean() >= 0.5
