@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,10 @@ def calibrate(
     """Fit on all groups; judge on groups that the fit did not see.
 
     With two groups or more every group is judged by a fit on the others, and the numbers are
-    pooled over them. With one, they are of the pixels that were fitted, and the report says so.
+    pooled over them. A class whose probabilities so become worse (by their cross-entropy) keeps
+    them as they are, and one whose IoU becomes worse keeps the fixed threshold: what suits some
+    sites may not suit the next. With one group the numbers are of the pixels that were fitted,
+    and the report says so.
 
     Parameters
     ----------
@@ -117,8 +120,13 @@ def calibrate(
     if not groups:
         raise JobError("there is nothing to calibrate on: the validation split has no image")
     pooled = _sum(groups.values())
-    final = [fit_class(pooled, k, plan) for k in range(len(names))]
-    judged = _judge(groups, plan) if len(groups) > 1 else [(pooled, final)]
+    pairs = _held_out(groups) if len(groups) > 1 else [(pooled, pooled)]
+    plans = [_worthwhile(pairs, k, plan) for k in range(len(names))]
+    final = [fit_class(pooled, k, one) for k, one in enumerate(plans)]
+    judged = [
+        (histogram, [fit_class(rest, k, one) for k, one in enumerate(plans)])
+        for histogram, rest in pairs
+    ]
     before, after = (
         [_curve(judged, k, calibrated) for k in range(len(names))] for calibrated in (False, True)
     )
@@ -138,6 +146,7 @@ def calibrate(
         "pixels": int(pooled.counts[0].sum()),
         "per_class": {
             name: {
+                "method": plans[k].method, "threshold": plans[k].threshold,
                 "ece_before": _rounded(before[k].ece()), "ece_after": _rounded(after[k].ece()),
                 "iou_at_half_before": _rounded(iou[0][k]),
                 "iou_at_threshold_after": _rounded(iou[1][k]),
@@ -217,15 +226,52 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join([*lines, f"| **mean** | {mean} |"])
 
 
-def _judge(
-    groups: Mapping[str, ScoreHistogram], plan: CalibrationPlan
-) -> list[tuple[ScoreHistogram, list[ClassCalibration]]]:
-    judged = []
-    for held_out, histogram in groups.items():
-        rest = _sum(other for name, other in groups.items() if name != held_out)
-        fitted = [fit_class(rest, k, plan) for k in range(len(histogram.positives))]
-        judged.append((histogram, fitted))
-    return judged
+def _held_out(
+    groups: Mapping[str, ScoreHistogram],
+) -> list[tuple[ScoreHistogram, ScoreHistogram]]:
+    """Return each group with the sum of the others."""
+    return [
+        (histogram, _sum(other for name, other in groups.items() if name != held_out))
+        for held_out, histogram in groups.items()
+    ]
+
+
+def _worthwhile(
+    pairs: list[tuple[ScoreHistogram, ScoreHistogram]], k: int, plan: CalibrationPlan
+) -> CalibrationPlan:
+    """Return the plan for a class, without what makes held-out groups worse."""
+
+    def fits(one: CalibrationPlan) -> list[tuple[ScoreHistogram, ClassCalibration]]:
+        return [(histogram, fit_class(rest, k, one)) for histogram, rest in pairs]
+
+    raw = replace(plan, method="none")
+    if _cross_entropy(fits(plan), k) > _cross_entropy(fits(raw), k):
+        plan = raw
+    fixed = replace(plan, threshold="fixed")
+    if plan != fixed and _iou(fits(plan), k) < _iou(fits(fixed), k):
+        plan = fixed
+    return plan
+
+
+def _cross_entropy(fitted: list[tuple[ScoreHistogram, ClassCalibration]], k: int) -> float:
+    total = 0.0
+    for histogram, one in fitted:
+        z = one.calibration.scale * _logit(histogram.mean_probability()[k]) + one.calibration.offset
+        total += (histogram.positives[k] * np.logaddexp(0, -z)).sum()
+        total += (histogram.negatives[k] * np.logaddexp(0, z)).sum()
+    return float(total)
+
+
+def _iou(fitted: list[tuple[ScoreHistogram, ClassCalibration]], k: int) -> float:
+    counts = BinaryCounts.zero(1)
+    for histogram, one in fitted:
+        counts += _only(histogram, k).counts_at([_raw_threshold(one)])
+    return float(np.nan_to_num(counts.scores()["iou"][0]))
+
+
+def _only(histogram: ScoreHistogram, k: int) -> ScoreHistogram:
+    one = slice(k, k + 1)
+    return ScoreHistogram(histogram.negatives[one], histogram.positives[one], histogram.total[one])
 
 
 def _curve(
@@ -241,13 +287,13 @@ def _curve(
 
 
 def _counts(histogram: ScoreHistogram, fitted: list[ClassCalibration]) -> BinaryCounts:
-    """Counts at the thresholds, which are of calibrated probabilities."""
-    raw = [
-        _sigmoid((_logit(np.float64(one.threshold)) - one.calibration.offset)
-                 / one.calibration.scale)
-        for one in fitted
-    ]  # fmt: skip
-    return histogram.counts_at(raw)
+    return histogram.counts_at([_raw_threshold(one) for one in fitted])
+
+
+def _raw_threshold(one: ClassCalibration) -> float:
+    """Return the raw probability that calibration takes to the threshold."""
+    logit = (_logit(np.float64(one.threshold)) - one.calibration.offset) / one.calibration.scale
+    return float(_sigmoid(logit))
 
 
 # Methods: logits (B,), positives (B,) and negatives (B,) -> scale and offset.

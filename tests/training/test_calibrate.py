@@ -66,6 +66,27 @@ def test_one_group_is_judged_by_itself_and_the_report_says_so(groups):
     assert "one group only" in report["judged_on"]
 
 
+def test_what_makes_unseen_groups_worse_is_left_out_class_by_class():
+    """Sites that err in opposite ways: a fit on one is worse than none on the other."""
+    rng = np.random.default_rng(0)
+
+    def site(offset):
+        logits = rng.normal(0, 2, (20_000, 2))
+        labels = (rng.random(20_000) < _sigmoid(logits[:, 0] + offset)).astype(np.uint8)
+        labels[(labels == 0) & (rng.random(20_000) < _sigmoid(0.3 * logits[:, 1] - 1))] = 2
+        return histogram_of_logits(logits, labels)
+
+    found = calibrate({"dry": site(3.0), "wet": site(-3.0)}, NAMES)
+    tree, road = found.classes
+    assert tree.calibration.is_identity
+    assert tree.threshold == 0.5
+    assert not road.calibration.is_identity
+    rows = found.report["per_class"]
+    assert (rows["tree"]["method"], rows["road"]["method"]) == ("none", "platt")
+    assert rows["tree"]["ece_after"] == rows["tree"]["ece_before"]
+    assert rows["road"]["ece_after"] < 0.6 * rows["road"]["ece_before"]
+
+
 def test_a_temperature_has_no_offset_and_none_changes_nothing(groups):
     fitted = calibrate(groups, NAMES, CalibrationPlan("temperature")).classes[0].calibration
     assert fitted.offset == 0
