@@ -9,7 +9,6 @@ the sites that it did not see.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -174,11 +173,17 @@ def histograms(
     samples : iterable of (group, image, mask)
         Masks (H, W) uint8: 0 none of the classes, k + 1 channel k, 255 ignored.
     """
-    groups: dict[str, list[ScoreHistogram]] = defaultdict(list)
-    for group, image, mask in samples:
-        found = ScoreHistogram.of(probabilities_of(image), mask)
-        groups[group] = [found + groups[group][0]] if groups[group] else [found]
-    return {group: only for group, (only,) in groups.items()}
+    return gather(
+        (group, ScoreHistogram.of(probabilities_of(image), mask)) for group, image, mask in samples
+    )
+
+
+def gather(found: Iterable[tuple[str, ScoreHistogram]]) -> dict[str, ScoreHistogram]:
+    """Return the sum of each group's histograms."""
+    groups: dict[str, ScoreHistogram] = {}
+    for group, histogram in found:
+        groups[group] = groups[group] + histogram if group in groups else histogram
+    return groups
 
 
 def histogram_of_logits(logits: np.ndarray, labels: np.ndarray) -> ScoreHistogram:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -147,6 +147,15 @@ class Evaluation:
     def total(self) -> Tally:
         """Return the counts of all images."""
         return _sum((tally for _, tally in self.by_image), len(self.classes))
+
+    def mean_iou(self) -> float:
+        """Return the mean one-vs-rest IoU over the classes that occur."""
+        return self.total().counts.mean_iou()
+
+    def only(self, samples: Iterable[Sample]) -> Evaluation:
+        """Return the part of some images."""
+        names = {sample.name for sample in samples}
+        return replace(self, by_image=tuple(e for e in self.by_image if e[0].name in names))
 
     def by_group(self) -> dict[str, Tally]:
         """Return the counts of each group."""
