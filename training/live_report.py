@@ -28,13 +28,12 @@ from .sample_pictures import (
     colored_mask,
     colored_probability,
     data_url,
-    decided,
     picture,
     save_sheet,
     thumbnail,
 )
 from .svg_chart import Line, line_chart
-from .validation import Frames, Verdict
+from .validation import Frames, Verdict, decided
 
 SAMPLES = 4
 REFRESH_SECONDS = 10

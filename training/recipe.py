@@ -222,8 +222,14 @@ def check_classes(
     train: Sequence[Sample],
     held_out: Sequence[Sample],
     progress: Progress,
+    deciding: bool = True,
 ) -> None:
     """Refuse classes that no training image shows; warn of those that validation lacks.
+
+    Parameters
+    ----------
+    deciding : bool
+        Whether validation decides which weights are kept, and so must show some class.
 
     Raises
     ------
@@ -238,7 +244,8 @@ def check_classes(
             )
         counts = count_pixels(dataset, samples, enough=True)
         absent = [cls.name for cls in dataset.classes if not counts[cls.value]]
-        if absent and (where == "training" or len(absent) == len(dataset.classes)):
+        all_absent = len(absent) == len(dataset.classes)
+        if absent and (where == "training" or (all_absent and deciding)):
             raise DatasetError(
                 f"{dataset.folder}: no {where} image shows the class {', '.join(absent)}; leave "
                 "it out of the classes, or prepare the data set with another split"

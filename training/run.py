@@ -16,12 +16,13 @@ import numpy as np
 from unet_segmenter.engine.errors import JobError, OutputError
 from unet_segmenter.engine.progress import Progress
 
-from .checkpoint import BEST, LAST
-from .dataset import Sample
+from .checkpoint import BEST, LAST, replace_file
+from .dataset import Dataset, Sample
 from .fit import FitState, Watcher, fit
 from .presets import Network, freeze, preset_of
 from .recipe import Recipe, check_classes, load_encoder
 from .stepping import in_precision, scope_of, strategy_over
+from .train_spec import RUN, TrainSpec
 
 if TYPE_CHECKING:
     import keras
@@ -61,7 +62,8 @@ def fit_recipe(
 
     from .graph import divisor_of
 
-    check_classes(recipe.dataset, train, held_out, progress)
+    held_out = evenly(held_out, recipe.spec.frames)
+    check_classes(recipe.dataset, train, held_out, progress, recipe.plan.keep != "last")
     weights = recipe.class_weights(train)
     recipe = replace(recipe, plan=replace(recipe.plan, class_weights=weights))
     plan, spec = recipe.plan, recipe.spec
@@ -73,7 +75,7 @@ def fit_recipe(
         model = recipe.preset.network(recipe.network)
     divisor = divisor_of(model)
     recipe.check_size(divisor)
-    _begin(folder, recipe)
+    write_json(folder / NETWORK, recipe.told())
     if not (folder / LAST).is_file():
         _first_weights(model, recipe, progress)
     frozen = freeze(model, recipe.preset, spec.freeze)
@@ -128,12 +130,82 @@ def seconds_from_now(minutes: float | None) -> float | None:
     return None if minutes is None else time.time() + 60 * minutes
 
 
-def _begin(folder: Path, recipe: Recipe) -> None:
+def evenly(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:
+    """Return so many of them, evenly spread; all for None."""
+    if count is None or count >= len(samples):
+        return samples
+    return [samples[int((n + 0.5) * len(samples) / count)] for n in range(count)]
+
+
+def settings_of(spec: TrainSpec, dataset: Dataset, **more: Any) -> dict[str, Any]:
+    """Return what makes a run this one, as JSON values: settings, and the data's fingerprint."""
+    values = spec.to_json()
+    values["dataset"] = str(Path(spec.dataset).absolute())
+    told = {
+        "settings": {**{name: values[name] for name in RUN}, **more},
+        "fingerprint": dataset.fingerprint(),
+    }
+    return json.loads(json.dumps(told))
+
+
+def keep_settings(told: dict[str, Any], folder: Path) -> None:
+    """Write spec.json, or compare with the one there.
+
+    Raises
+    ------
+    JobError
+        If the run in the folder was begun with other settings or data.
+    """
+    path = folder / SPEC
+    before = read_json(path)
+    if before is None or not any(folder.rglob(LAST)):  # nothing was learned yet
+        write_json(path, told)
+        return
+    was, now = before.get("settings", {}), told["settings"]
+    if others := [name for name in now if was.get(name) != now[name]]:
+        changed = ", ".join(f"{name} was {was.get(name)!r}, now {now[name]!r}" for name in others)
+        raise JobError(
+            f"the run in {folder} was begun with other settings ({changed}); repeat those, name "
+            "another folder, or remove this one"
+        )
+    if before.get("fingerprint") != told["fingerprint"]:
+        raise JobError(
+            f"the data set {now['dataset']} is not the one with which the run in {folder} was "
+            "begun; name another folder, or remove this one"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a file, None where there is no such file.
+
+    Raises
+    ------
+    JobError
+        If it cannot be read.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / NETWORK).write_text(json.dumps(recipe.told(), indent=1), encoding="utf-8")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise JobError(f"{path}: damaged ({error}); remove the run's folder") from error
+    return found if isinstance(found, dict) else None
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write an object; the file is whole or not there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    text = json.dumps(values, indent=1, default=str)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _first_weights(model: keras.Model, recipe: Recipe, progress: Progress) -> None:

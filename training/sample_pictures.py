@@ -40,16 +40,6 @@ def colored_probability(probability: np.ndarray, classes: Sequence[ClassInfo]) -
     return np.rint(mixed + _PAPER * np.clip(1.0 - total, 0, 1)).astype(np.uint8)
 
 
-def decided(probability: np.ndarray, head: str) -> np.ndarray:
-    """Return the mask (H, W) of probabilities (H, W, K): the most probable class, 0 for none.
-
-    One-vs-rest a class must pass 0.5; a softmax's "none" must have less than the class.
-    """
-    best = probability.max(axis=-1)
-    none = 1.0 - probability.sum(axis=-1) if head == "softmax" else np.float32(0.5)
-    return np.where(best > none, probability.argmax(axis=-1) + 1, 0).astype(np.uint8)
-
-
 def picture(image: np.ndarray) -> np.ndarray:
     """Return any image (H, W, B) as (H, W, 3) uint8 to look at."""
     return np.ascontiguousarray(as_rgb(image))

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,21 @@ from unet_segmenter.engine.errors import Cancelled, JobError
 from unet_segmenter.engine.model_card import CARD_NAME
 from unet_segmenter.engine.progress import Progress
 
-from .checkpoint import BEST, read_history, replace_file
+from .checkpoint import BEST, read_history
 from .chosen_classes import ChosenClasses
 from .dataset import Dataset, Sample
 from .recipe import Recipe
-from .run import SPEC, best_network, fit_recipe, seconds_from_now
-from .train_spec import RUN, TrainSpec
+from .run import (
+    SPEC,
+    best_network,
+    fit_recipe,
+    keep_settings,
+    read_json,
+    seconds_from_now,
+    settings_of,
+    write_json,
+)
+from .train_spec import TrainSpec
 
 __all__ = ["TrainResult", "TrainSpec", "train"]
 
@@ -61,12 +69,15 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     dataset = Dataset.open(spec.dataset)
     recipe = Recipe.of(spec, dataset)
     folder = spec.run_folder
-    if done := _finished(spec, dataset, folder):
+    told = settings_of(spec, dataset)
+    if done := _finished(spec, told, folder):
         progress.log("info", f"finished before: {done.model_folder}; nothing to do")
         return done
     _refuse_to_overwrite(spec, folder)
-    _identity(recipe)  # a name or licence that cannot be is better told now than at the end
-    _keep_spec(spec, dataset, folder)
+    # What cannot be in the end is better told now.
+    _identity(recipe)
+    calibration = _calibration(recipe)
+    keep_settings(told, folder)
     training, held_out = _sides(spec, recipe.dataset)
     if not spec.finish:
         until = seconds_from_now(spec.minutes)
@@ -74,14 +85,13 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
         fit_recipe(recipe, training, held_out, folder, progress, title, until)
     if progress.cancelled():
         raise Cancelled(f"Cancelled before the export; the best weights are in {folder / BEST}.")
-    result = _export(recipe, folder, progress)
-    text = json.dumps({**_told(spec, dataset), "result": _values(result)}, indent=1, default=str)
-    replace_file(folder / RESULT, lambda path: path.write_text(text, encoding="utf-8"))
+    result = _export(recipe, calibration, folder, progress)
+    write_json(folder / RESULT, {**told, "result": _values(result)})
     progress.log("info", f"the model is in {spec.output}, the report in {folder / REPORT}")
     return result
 
 
-def _export(recipe: Recipe, folder: Path, progress: Progress) -> TrainResult:
+def _export(recipe: Recipe, calibration: Any, folder: Path, progress: Progress) -> TrainResult:
     from .export import ExportPlan, export
 
     spec, history = recipe.spec, read_history(folder)
@@ -89,7 +99,7 @@ def _export(recipe: Recipe, folder: Path, progress: Progress) -> TrainResult:
     total = recipe.plan.epochs * recipe.plan.steps
     progress.advance(total, total, "export: calibrating and measuring")
     plan = ExportPlan(
-        _identity(recipe), recipe.scaling, recipe.network.head, _calibration(recipe),
+        _identity(recipe), recipe.scaling, recipe.network.head, calibration,
         {**_told_training(recipe, len(history)), "best_epoch": int(best["epoch"])},
     )  # fmt: skip
     model = best_network(recipe, folder)
@@ -127,8 +137,6 @@ def _identity(recipe: Recipe) -> Any:
 
 def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
     """Return what the card tells of the training."""
-    from dataclasses import asdict
-
     spec = recipe.spec
     told: dict[str, Any] = {
         "preset": recipe.preset.name, "network": asdict(recipe.network),
@@ -151,52 +159,11 @@ def _sides(
     return (training + held_out if spec.all_samples else training), held_out
 
 
-def _told(spec: TrainSpec, dataset: Dataset) -> dict[str, Any]:
-    """Return what makes a run this one: it cannot go on with other settings or data."""
-    values = spec.to_json()
-    values["dataset"] = str(Path(spec.dataset).absolute())
-    return {
-        "settings": {name: values[name] for name in RUN},
-        "fingerprint": dataset.fingerprint(),
-    }
-
-
-def _keep_spec(spec: TrainSpec, dataset: Dataset, folder: Path) -> None:
-    """Write spec.json, or compare with the one there.
-
-    Raises
-    ------
-    JobError
-        If the run was begun with other settings or data.
-    """
-    path, told = folder / SPEC, json.loads(json.dumps(_told(spec, dataset)))
-    before = _read(path)
-    if before is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(told, indent=1)
-        replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-        return
-    was, now = before.get("settings", {}), told["settings"]
-    others = [name for name in now if was.get(name) != now[name]]
-    if others:
-        changed = ", ".join(f"{name} was {was.get(name)!r}, now {now[name]!r}" for name in others)
-        raise JobError(
-            f"the run in {folder} was begun with other settings ({changed}); repeat those, name "
-            "another folder, or remove this one"
-        )
-    if before.get("fingerprint") != told["fingerprint"]:
-        raise JobError(
-            f"the data set {spec.dataset} is not the one with which the run in {folder} was "
-            "begun; name another folder, or remove this one"
-        )
-
-
-def _finished(spec: TrainSpec, dataset: Dataset, folder: Path) -> TrainResult | None:
+def _finished(spec: TrainSpec, told: Mapping[str, Any], folder: Path) -> TrainResult | None:
     """Return the result of this very run if it was finished, and its model is still there."""
-    before = _read(folder / RESULT)
+    before = read_json(folder / RESULT)
     if before is None or not (Path(spec.output) / CARD_NAME).is_file():
         return None
-    told = json.loads(json.dumps(_told(spec, dataset)))
     if any(before.get(key) != told[key] for key in told):
         return None
     return TrainResult(**before["result"])
@@ -212,16 +179,6 @@ def _refuse_to_overwrite(spec: TrainSpec, folder: Path) -> None:
         raise JobError(f"{output} is there already and is no model; name another output")
     if spec.finish and not (folder / BEST).is_file():
         raise JobError(f"{folder}: holds no weights yet, so there is nothing to finish")
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise JobError(f"{path}: damaged ({error}); remove the run's folder") from error
-    return found if isinstance(found, dict) else None
 
 
 def _values(result: TrainResult) -> Mapping[str, Any]:

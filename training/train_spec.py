@@ -22,7 +22,7 @@ FIT = (
 
 RUN = (
     "dataset", "preset", "classes", "head", "encoder", "start", "freeze", "width", "depth",
-    "dropout", "half", "size", "augment", "class_weights", "all_samples", *FIT,
+    "dropout", "half", "size", "frames", "augment", "class_weights", "all_samples", *FIT,
 )  # fmt: skip
 """Attributes that decide what the weights become: a run cannot go on with others."""
 
@@ -58,6 +58,8 @@ class TrainSpec:
     size : int, optional
         Side in px of the crops, or of the square that images are squashed to; in the network's
         own px.
+    frames : int, optional
+        Validate on so many images after each epoch, evenly spread; None for all.
     augment : bool, optional
         Whether to vary the training images; None as the preset has it.
     class_weights : tuple of str
@@ -96,6 +98,7 @@ class TrainSpec:
     dropout: float = 0.0
     half: bool = False
     size: int | None = None
+    frames: int | None = None
     augment: bool | None = None
     class_weights: tuple[str, ...] = ()
     all_samples: bool = False
@@ -135,6 +138,8 @@ class TrainSpec:
             raise JobError("a data set and an output folder are needed")
         if self.size is not None and self.size < 1:
             raise JobError(f"size must be above 0 px, not {self.size}")
+        if self.frames is not None and self.frames < 1:
+            raise JobError(f"frames must be 1 or more, not {self.frames}")
         for text in self.class_weights:
             if text != BALANCED:
                 _weight_of(text)

@@ -238,16 +238,19 @@ def adapt_bands(
     """Return a first kernel (h, w, bands, filters) for other bands, and what was done in words.
 
     A band of the same name keeps its kernel; others get the mean of all. Where no name is shared,
-    the first bands keep their kernels in order. All are scaled by old / new number of bands: so an
-    image that is equal in all bands gives what it gave before.
+    the bands keep their kernels in order, or all get the mean if there are fewer than before. All
+    are scaled by old / new number of bands: so an image that is equal in all bands gives about
+    what it gave before, and exactly that where no band was dropped.
     """
     names = list(old) or [f"band {number}" for number in range(1, kernel.shape[2] + 1)]
     mean = kernel.mean(axis=2)
     shared = [band for band in new if band in names]
     if shared:
         place = {band: names.index(band) for band in shared}
+    elif len(new) >= len(names):
+        place = dict(zip(new, range(len(names)), strict=False))
     else:
-        place = dict(zip(new, range(kernel.shape[2]), strict=False))
+        place = {}
     made = [kernel[:, :, place[band]] if band in place else mean for band in new]
     adapted = np.stack(made, axis=2) * (kernel.shape[2] / len(new))
     kept = ", ".join(f"{band} from {names[at]}" for band, at in place.items()) or "none"

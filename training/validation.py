@@ -142,3 +142,13 @@ def decide(logits: np.ndarray, head: str) -> np.ndarray:
     if head == "softmax":
         return logits.argmax(axis=-1)[..., None] == np.arange(1, logits.shape[-1])
     return logits > 0
+
+
+def decided(probability: np.ndarray, head: str) -> np.ndarray:
+    """Return the mask (H, W) of probabilities (H, W, K): the most probable class, 0 for none.
+
+    One-vs-rest a class must pass 0.5; a softmax's "none" must have less than the class.
+    """
+    best = probability.max(axis=-1)
+    none = 1.0 - probability.sum(axis=-1) if head == "softmax" else np.float32(0.5)
+    return np.where(best > none, probability.argmax(axis=-1) + 1, 0).astype(np.uint8)

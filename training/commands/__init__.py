@@ -10,10 +10,11 @@ from typing import Protocol
 
 COMMANDS = {
     "prepare": "prepare",
-    "train": "aeroscapes_train",
-    "export": "export",
+    "train": "train",
+    "crossvalidate": "crossvalidate",
+    "compare": "compare",
     "evaluate": "evaluate",
-    "remake": "aeroscapes_remake",
+    "export": "export",
     "convert-encoder": "convert_encoder",
 }
 """Module of each command. Modules import what is slow inside functions: help must be quick."""
@@ -45,9 +46,11 @@ class ConsoleProgress:
     def advance(self, done: int, total: int, message: str | None = None) -> None:
         """Print how far the stage is."""
         now = time.monotonic()
-        if message == self._stage and now - self._told < _INTERVAL_S:
+        # What follows a comma is a detail of the same stage, such as the time left.
+        stage = None if message is None else message.partition(",")[0]
+        if stage == self._stage and now - self._told < _INTERVAL_S:
             return
-        self._stage, self._told = message, now
+        self._stage, self._told = stage, now
         print(f"{message or 'working'}: {done} of {total}", flush=True)
 
     def log(self, level: str, message: str) -> None:

