@@ -22,7 +22,7 @@ from .dataset import Dataset, Sample, Scaling
 from .evaluate import Evaluation, evaluate, value_map
 from .fold import fold, round_kernels
 from .graph import divisor_of, theoretical_halo
-from .halo import AGREEMENT, STEP, HaloTrial, measure_halo, prove, smallest_enough
+from .halo import HaloTrial, measure_halo, prove, smallest_enough
 from .identity import Identity
 from .onnx_writer import write_onnx
 from .whole_and_tiled import (
@@ -82,7 +82,7 @@ class ExportPlan:
     calibration: CalibrationPlan | CalibrationResult = field(default_factory=CalibrationPlan)
     training: dict[str, Any] = field(default_factory=dict)
     halo_images: int = 12
-    proof_images: int = 3
+    proof_images: int = 6
     bf16_images: int = 60
 
     def __post_init__(self) -> None:
@@ -231,16 +231,16 @@ def measured_halo(
         report(f"halo {trial.halo}: {trial.difference}")
     cores = [ceil_to(core, card.divisor) for core in PROOF_CORES]
     halo, few = smallest_enough(trials).halo, images[: plan.proof_images]
-    proof = NO_DIFFERENCE
+    proofs: list[HaloTrial] = []
     while halo <= card.theoretical_halo:
-        proof = prove(run, few, _with_halo(card, halo), cores)
-        report(f"blocks against one pass with a halo of {halo}: {proof}")
-        if proof.largest <= STEP and proof.agreement >= AGREEMENT:
-            return _halo_entries(halo, proof, trials, len(images), cores[: len(few)])
+        proofs.append(HaloTrial(halo, prove(run, few, replace(card, halo=halo), cores)))
+        report(f"blocks against one pass with a halo of {halo}: {proofs[-1].difference}")
+        if proofs[-1].enough:
+            return _halo_entries(proofs, trials, len(few), cores[: len(few)])
         halo += card.divisor
     raise ModelError(
         f"blocks with all the context that the network {card.name} can see differ from one pass "
-        f"by {proof.largest:.4f}: it cannot be run in blocks"
+        f"by {proofs[-1].difference.largest:.4f}: it cannot be run in blocks"
     )
 
 
@@ -359,20 +359,18 @@ def _entry(difference: Difference) -> dict[str, float]:
 
 
 def _halo_entries(
-    halo: int, proof: Difference, trials: Sequence[HaloTrial], images: int, cores: Sequence[int]
+    proofs: Sequence[HaloTrial], trials: Sequence[HaloTrial], images: int, cores: Sequence[int]
 ) -> dict[str, Any]:
+    def told(tried: HaloTrial) -> dict[str, Any]:
+        return {"halo": tried.halo, **_entry(tried.difference)}
+
     return {
-        "halo": halo,
+        "halo": proofs[-1].halo,
         "tile_versus_whole": {
-            "halo": halo, **_entry(proof), "precision": "f32", "cores": list(cores),
-            "images": images,
-            "trials": [{"halo": t.halo, **_entry(t.difference)} for t in trials],
+            **told(proofs[-1]), "precision": "f32", "images": images, "cores": list(cores),
+            "proofs": list(map(told, proofs)), "trials": list(map(told, trials)),
         },
     }  # fmt: skip
-
-
-def _with_halo(card: ModelCard, halo: int) -> ModelCard:
-    return replace(card, halo=halo)
 
 
 def _few(samples: Sequence[Any], count: int) -> list[Any]:

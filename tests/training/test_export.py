@@ -253,6 +253,39 @@ def test_blocks_equal_one_pass_with_the_halo_of_the_card(exported):
     assert np.abs(blocks - exact).max() <= STEP
 
 
+def test_the_engine_maps_with_the_calibration_and_thresholds_of_the_card(exported, tmp_path):
+    """Also those of a softmax, whose first channel is no class."""
+    import rasterio
+
+    from unet_segmenter.engine.fuse import class_mask
+    from unet_segmenter.engine.job import JobSpec
+    from unet_segmenter.engine.pipeline import run_job
+    from unet_segmenter.engine.progress import SilentProgress
+
+    card, dataset = exported[5].card, exported[4]
+    image = dataset.read(dataset.split("validation")[1])[0]
+    grid = {"height": image.shape[0], "width": image.shape[1], "crs": "EPSG:32632"}
+    transform = rasterio.Affine(0.1, 0, 5e5, 0, -0.1, 5e6)
+    with rasterio.open(
+        tmp_path / "i.tif", "w", driver="GTiff", count=3, dtype="uint8", transform=transform, **grid
+    ) as raster:
+        raster.write(np.moveaxis(image, -1, 0))
+    job = JobSpec(
+        str(tmp_path / "i.tif"), str(tmp_path / "m.tif"), str(card.folder), precision="f32",
+        runtime="onnxruntime", probability=str(tmp_path / "p.tif"), probability_type="float32",
+    )  # fmt: skip
+    run_job(job, SilentProgress())
+    classes = sorted(card.classes, key=lambda one: one.channel)
+    expected = whole(calibrated(OpenModel(card, "onnxruntime"), card), image, card)
+    with rasterio.open(tmp_path / "p.tif") as raster:
+        assert np.abs(np.moveaxis(raster.read(), 0, -1) - expected).max() < 1e-4
+    with rasterio.open(tmp_path / "m.tif") as raster:
+        found = raster.read(1)
+    mask = class_mask(expected, [c.value for c in classes], [c.threshold for c in classes])
+    assert (found == mask).mean() > 0.999
+    assert any(not one.calibration.is_identity or one.threshold != 0.5 for one in classes)
+
+
 def test_the_exported_onnx_opens_as_a_deepness_model_with_the_same_probabilities(exported):
     from unet_segmenter.engine.open_model import deepness_card
 
