@@ -22,8 +22,11 @@ LARGEST_ZIP = 25_000_000  # bytes: what plugins.qgis.org takes, at most
 # Source in the checkout -> place in the plugin's folder.
 _FILES = {"metadata.txt": "metadata.txt", "LICENSE": "LICENSE", "CHANGELOG.md": "CHANGELOG.md"}
 _FOLDERS = {"unet_segmenter": "", "resources": "resources", "training": "training"}
-# Inference needs the ONNX alone; the trainable file would pass the size limit.
-_LEFT_OUT_SUFFIXES = {".keras", ".h5", ".pyc", ".pyo"}
+# Mapping needs the ONNX file alone, and training the network as it was trained.
+_LEFT_OUT_FILES = {"model.keras"}
+_LEFT_OUT_SUFFIXES = {".h5", ".pyc", ".pyo"}
+# Goes into the zip while it has room: models to start a training from.
+TRAINABLE = "trainable.keras"
 _LEFT_OUT_FOLDERS = {"__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache"}
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
@@ -45,13 +48,13 @@ def metadata() -> dict[str, str]:
     return dict(parser["general"])
 
 
-def files() -> Iterator[tuple[str, Path]]:
+def files(*, trainable: bool = True) -> Iterator[tuple[str, Path]]:
     """Place in the plugin's folder and source of each file, sorted by place."""
     found = {place: ROOT / source for source, place in _FILES.items()}
     for source, place in _FOLDERS.items():
         for path in (ROOT / source).rglob("*"):
             inside = path.relative_to(ROOT / source)
-            if path.is_file() and _belongs(inside):
+            if path.is_file() and _belongs(inside) and (trainable or inside.name != TRAINABLE):
                 found[(Path(place) / inside).as_posix()] = path
     yield from sorted(found.items())
 
@@ -87,32 +90,46 @@ def copy(folder: Path) -> None:
 def package(target: Path | None = None, largest: int = LARGEST_ZIP) -> Path:
     """Write the plugin's zip and return its path.
 
+    Where the weights to train further do not fit, they are left out.
+
     Raises
     ------
     StageError
-        If it is larger than `largest` bytes; the zip is removed.
+        If it is larger than `largest` bytes without them; the zip is removed.
     """
     target = target or ROOT / "dist" / f"{FOLDER}-{version()}.zip"
     target.parent.mkdir(parents=True, exist_ok=True)
+    for trainable in (True, False):
+        _zip(target, trainable=trainable)
+        size = target.stat().st_size
+        if size <= largest:
+            return target
+        if trainable and any(place.endswith(TRAINABLE) for place, _ in files()):
+            print(
+                f"package: with {TRAINABLE} the zip has {size / 1e6:.1f} MB: left out",
+                file=sys.stderr,
+            )
+    target.unlink()
+    big = sorted(((p.stat().st_size, place) for place, p in files(trainable=False)), reverse=True)
+    names = ", ".join(f"{place} ({count / 1e6:.1f} MB)" for count, place in big[:3])
+    raise StageError(
+        f"The zip has {size / 1e6:.1f} MB and may have {largest / 1e6:.0f}. Largest: {names}."
+    )
+
+
+def _zip(target: Path, *, trainable: bool) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for place, source in files():
+        for place, source in files(trainable=trainable):
             entry = zipfile.ZipInfo(f"{FOLDER}/{place}", _TIMESTAMP)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, source.read_bytes())
-    size = target.stat().st_size
-    if size > largest:
-        target.unlink()
-        big = sorted(((p.stat().st_size, place) for place, p in files()), reverse=True)[:3]
-        names = ", ".join(f"{place} ({count / 1e6:.1f} MB)" for count, place in big)
-        raise StageError(
-            f"The zip has {size / 1e6:.1f} MB and may have {largest / 1e6:.0f}. Largest: {names}."
-        )
-    return target
 
 
 def _belongs(inside: Path) -> bool:
-    return inside.suffix not in _LEFT_OUT_SUFFIXES and not _LEFT_OUT_FOLDERS & set(inside.parts)
+    if inside.name in _LEFT_OUT_FILES or inside.suffix in _LEFT_OUT_SUFFIXES:
+        return False
+    return not _LEFT_OUT_FOLDERS & set(inside.parts)
 
 
 def _link(place: Path, source: Path) -> None:

@@ -107,7 +107,9 @@ def test_the_package_is_the_same_byte_for_byte_and_holds_what_qgis_needs(tmp_pat
         "unet_segmenter/resources/requirements/engine.txt",
         "unet_segmenter/resources/requirements/training.txt",
     } <= set(names)
-    assert not [n for n in names if re.search(r"\.keras$|\.pyc$|__pycache__|/tests/|\.build", n)]
+    assert not [
+        n for n in names if re.search(r"/model\.keras$|\.pyc$|__pycache__|/tests/|\.build", n)
+    ]
     assert one.stat().st_size < stage.LARGEST_ZIP
 
 
@@ -115,6 +117,19 @@ def test_a_package_over_the_limit_fails_and_names_the_largest_files(tmp_path: Pa
     with pytest.raises(stage.StageError, match=r"MB and may have 0\. Largest: "):
         stage.package(tmp_path / "large.zip", largest=1000)
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_to_train_further_are_left_out_where_the_zip_has_no_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = stage.package(tmp_path / "full.zip", largest=10**9)
+    kept = [n for n in zipfile.ZipFile(full).namelist() if n.endswith("/trainable.keras")]
+    if not kept:
+        pytest.skip("no model comes with weights to train further")
+    small = stage.package(tmp_path / "small.zip", largest=full.stat().st_size - 1)
+    names = zipfile.ZipFile(small).namelist()
+    assert set(zipfile.ZipFile(full).namelist()) - set(names) == set(kept)
+    assert "trainable.keras the zip has" in capsys.readouterr().err
 
 
 def test_make_package_names_the_zip_after_metadata(repository: Path) -> None:
