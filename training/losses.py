@@ -253,6 +253,7 @@ def keras_loss(name: str, class_weights: Sequence[float] = ()) -> Any:
 
     class Chosen(keras.losses.Loss):
         def call(self, labels: Any, logits: Any) -> Any:
-            return chosen(labels, logits, weights)
+            # Of one value, not a scalar, which Keras would not share out among several devices.
+            return ops.reshape(chosen(labels, logits, weights), (1,))
 
     return Chosen(name="loss")
