@@ -319,6 +319,35 @@ def test_what_deepness_feeds_is_what_the_network_was_trained_on(exported):
     assert told["tile_size"] * told["tiles_overlap"] / 200 >= card.halo
 
 
+@pytest.mark.parametrize("exported", ["softmax"], indirect=True)
+def test_the_command_exports_a_network_again_with_the_scaling_of_its_card(
+    exported, tmp_path, capsys
+):
+    from training.__main__ import main
+
+    card, dataset, scaling, head = exported[5].card, exported[4], exported[1], exported[2]
+    arguments = [
+        "export", str(card.folder / "trainable.keras"), str(dataset.folder), "--head", head,
+        "--calibration", "temperature", "--threshold", "otsu", "--license", "CC-BY-4.0",
+    ]  # fmt: skip
+    assert main([*arguments, "--output", str(tmp_path / "again")]) == 0
+    again = ModelCard.load(tmp_path / "again")
+    assert again.input.mean == scaling.mean
+    assert (again.name, again.license) == ("again", "CC-BY-4.0")
+    assert again.details["calibration"]["method"] == "temperature"
+    assert all(one.calibration.offset == 0 for one in again.classes)
+    if "precision" in again.details:
+        assert again.details["precision"]["bf16"]["images"] == 2
+    image = dataset.read(dataset.samples[0])[0]
+    first, second = (whole(OpenModel(one, "onnxruntime"), image, one) for one in (card, again))
+    assert np.abs(first - second).max() < 1e-5
+    capsys.readouterr()
+    assert main([*arguments, "--output", str(tmp_path / "again")]) == JobError.exit_code
+    assert "holds a model already" in capsys.readouterr().err
+    assert main(["export", "no.keras", str(dataset.folder), "--output", str(tmp_path / "x")]) == 4
+    assert "no such file" in capsys.readouterr().err
+
+
 def test_a_network_that_sees_the_whole_image_is_refused(tmp_path):
     pytest.importorskip("tensorflow", reason="training needs tensorflow")
     import keras
