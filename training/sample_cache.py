@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from .dataset import IGNORE, Dataset, Sample
+from .errors import DatasetError
+
+_SPARED = 1 << 30  # bytes of the disk that are left free
 
 
 class DecodedSamples:
@@ -49,34 +52,47 @@ class CachedSamples:
     ----------
     path : Path
         Folder that `cached` wrote.
+    names : sequence of str
+        The samples wanted.
+    rim : int
+        Width in px of the masks' edge that is set to "ignore".
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: Sequence[str], rim: int = 0) -> None:
         index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        self.rim = rim
         self._shapes = [tuple(shape) for shape in index["shapes"]]
         self._images = np.memmap(path / "images.raw", np.dtype(index["data_type"]), "r")
         self._masks = np.memmap(path / "masks.raw", np.uint8, "r")
         sizes = [height * width for height, width, _bands in self._shapes]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        place_of = {name: place for place, name in enumerate(index["names"])}
+        self._places = [place_of[name] for name in names]
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self._places)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return image (H, W, B) and mask (H, W), both read-only."""
-        height, width, bands = self._shapes[index]
-        start, stop = self._starts[index], self._starts[index + 1]
+        """Return image (H, W, B), which is read-only, and mask (H, W)."""
+        place = self._places[index]
+        height, width, bands = self._shapes[place]
+        start, stop = self._starts[place], self._starts[place + 1]
         image = self._images[start * bands : stop * bands].reshape(height, width, bands)
-        return image, self._masks[start:stop].reshape(height, width)
+        return image, ignore_rim(self._masks[start:stop].reshape(height, width), self.rim)
 
 
 def cached(
     dataset: Dataset, samples: Sequence[Sample], rim: int = 0, folder: Path | None = None
 ) -> CachedSamples | DecodedSamples:
-    """Return ``samples`` as raw arrays on the disk, decoding them if that was not done before.
+    """Return ``samples`` from raw arrays on the disk.
+
+    All samples of the data set are decoded if that was not done before: other sides, folds and
+    runs then find them there.
 
     Parameters
     ----------
+    samples : sequence of Sample
+        Some of the data set's samples, in any order.
     rim : int
         Width in px of the masks' edge that is set to "ignore"; ``dataset.rim`` for training.
     folder : Path, optional
@@ -85,25 +101,34 @@ def cached(
     Returns
     -------
     CachedSamples, or DecodedSamples where the disk has no room or cannot be written.
+
+    Raises
+    ------
+    DatasetError
+        If a file is absent or damaged.
     """
-    path = (folder or dataset.folder / "cache") / _key(dataset, samples, rim)
-    if (path / "index.json").is_file():
-        return CachedSamples(path)
+    path = (folder or dataset.folder / "cache") / _key(dataset)
+    if (path / "index.json").is_file() or _decoded(dataset, path):
+        return CachedSamples(path, [sample.name for sample in samples], rim)
+    return DecodedSamples(dataset, samples, rim)
+
+
+def _decoded(dataset: Dataset, path: Path) -> bool:
+    """Decode all samples into ``path``, which appears when it is whole; return whether it did."""
     pixel = np.dtype(dataset.data_type).itemsize * len(dataset.bands) + 1
-    needed = sum(sample.height * sample.width for sample in samples) * pixel
+    needed = sum(sample.height * sample.width for sample in dataset.samples) * pixel
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         temporary.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(temporary).free < needed + (1 << 30):
-            return DecodedSamples(dataset, samples, rim)
-        _decode(dataset, samples, rim, temporary)
+        if shutil.disk_usage(temporary).free < needed + _SPARED:
+            return False
+        _decode(dataset, temporary)
         temporary.rename(path)
-    except OSError:
-        if not (path / "index.json").is_file():  # unless another process was quicker
-            return DecodedSamples(dataset, samples, rim)
+    except OSError:  # no right to write, or another process was quicker
+        return (path / "index.json").is_file()
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return CachedSamples(path)
+    return True
 
 
 def ignore_rim(mask: np.ndarray, rim: int) -> np.ndarray:
@@ -116,23 +141,27 @@ def ignore_rim(mask: np.ndarray, rim: int) -> np.ndarray:
     return mask
 
 
-def _decode(dataset: Dataset, samples: Sequence[Sample], rim: int, folder: Path) -> None:
+def _decode(dataset: Dataset, folder: Path) -> None:
     shapes = []
     with (folder / "images.raw").open("wb") as images, (folder / "masks.raw").open("wb") as masks:
-        for sample in samples:
+        for sample in dataset.samples:
             image, mask = dataset.read(sample)
             images.write(np.ascontiguousarray(image, dataset.data_type).data)
-            masks.write(np.ascontiguousarray(ignore_rim(mask, rim)).data)
+            masks.write(np.ascontiguousarray(mask).data)
             shapes.append(image.shape)
-    index = {"data_type": dataset.data_type, "shapes": shapes}
+    names = [sample.name for sample in dataset.samples]
+    index = {"data_type": dataset.data_type, "names": names, "shapes": shapes}
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
-def _key(dataset: Dataset, samples: Sequence[Sample], rim: int) -> str:
+def _key(dataset: Dataset) -> str:
     """Return a name that changes with the samples' files."""
-    digest = hashlib.sha256(f"{dataset.data_type},{len(dataset.bands)},{rim}".encode())
-    for sample in samples:
+    digest = hashlib.sha256(f"{dataset.data_type},{len(dataset.bands)}".encode())
+    for sample in dataset.samples:
         for path in (sample.image, sample.mask):
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except OSError as error:
+                raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
             digest.update(f"{path.name},{stat.st_size},{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
