@@ -7,7 +7,9 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,96 @@ def test_grids_that_do_not_fit_are_told_with_the_remedy(qgis, tmp_path):
     assert code != 0
     assert "ALIGN" in printed or "align" in printed
     assert "Traceback" not in printed
+
+
+TINY = ("PRESET=unet", "WIDTH=4", "DEPTH=2", "STEPS=3", "BATCH=2", "SIZE=32", "SEED=1")
+
+
+@pytest.fixture(scope="module")
+def model(qgis, dataset, tmp_path_factory):
+    """A tiny model, in a folder of models."""
+    output = tmp_path_factory.mktemp("models")
+    code, results, printed = qgis(
+        *("trainmodel", f"DATASET={dataset[0]}", *TINY, "EPOCHS=3", "LEARNING_RATE=0.02"),
+        *("NAME=views", f"OUTPUT={output}"),
+    )
+    assert code == 0, printed
+    return output / "views", results, printed
+
+
+def test_a_model_is_trained_with_epochs_in_the_log(model):
+    folder, results, printed = model
+    assert results["OUTPUT"] == str(folder)
+    assert results["MODEL_NAME"] == "views"
+    assert 0 <= float(results["MEAN_IOU"]) <= 1
+    assert {path.name for path in folder.iterdir()} >= {
+        *("card.json", "model.onnx", "model.keras", "trainable.keras"),
+    }
+    assert Path(results["REPORT"]).is_file()
+    assert "Watch it in a browser: " in printed
+    for epoch in (1, 2, 3):
+        assert re.search(rf"epoch {epoch}/3 .*mean IoU", printed), printed
+
+
+def test_the_trained_model_maps_and_its_map_is_evaluated(qgis, model, tmp_path):
+    folder = model[0]
+    image = write(tmp_path / "image.tif", draw(96, 128, seed=9))
+    reference = write_polygons(tmp_path / "truth.geojson", 96, 128)
+    variables = {"UNET_SEGMENTER_MODELS": str(folder.parent)}
+    code, _, printed = qgis(
+        *("segment", f"INPUT={image}", "MODEL=views", f"OUTPUT={tmp_path / 'map.tif'}"),
+        **variables,
+    )
+    assert code == 0, printed
+    code, results, printed = qgis(
+        *("evaluate", f"INPUT={tmp_path / 'map.tif'}", f"REFERENCE={reference}", "FIELD=kind")
+    )
+    assert code == 0, printed
+    assert float(results["MEAN_IOU"]) > 0.5, "two colours are soon told apart"
+
+
+def test_a_start_from_another_model_is_told(qgis, dataset, model, tmp_path):
+    code, _, printed = qgis(
+        *("trainmodel", f"DATASET={dataset[0]}", *TINY, "EPOCHS=1", "CLASSES=road"),
+        *(f"START_FILE={model[0]}", f"OUTPUT={tmp_path / 'road'}"),
+    )
+    assert code == 0, printed
+    assert re.search(r"layers begin with the weights of .*views", printed), printed
+
+
+def test_an_interrupt_keeps_the_best_weights_and_the_same_run_goes_on(
+    program, qgis, dataset, tmp_path
+):
+    run = tmp_path / "model.run"
+    pairs = [f"DATASET={dataset[0]}", *TINY, "EPOCHS=400", f"OUTPUT={tmp_path / 'model'}"]
+    process = subprocess.Popen(
+        [program, "run", "unet_segmenter:trainmodel", "--", *pairs],
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "best.weights.h5").is_file():
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        told = time.monotonic()
+        printed, _ = process.communicate(timeout=30)
+        assert time.monotonic() - told < 10
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode != 0
+    assert re.search(rf"The best weights so far, .* are kept in {run}/best", printed), printed
+    assert not (tmp_path / "model" / "card.json").exists()
+    epochs = len((run / "history.csv").read_text().splitlines())
+    code, _, printed = qgis("trainmodel", *pairs, "MINUTES=0.02")
+    assert code == 0, printed
+    taken_up = int(re.search(r"taken up after epoch (\d+)", printed)[1])
+    assert abs(taken_up - epochs) <= 1
+    assert (tmp_path / "model" / "card.json").is_file()
