@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unet_segmenter.engine.errors import Cancelled
+from unet_segmenter.engine.errors import Cancelled, RuntimeMissingError
 from unet_segmenter.engine.progress import Progress
 
 from .images import as_rgb, read_image
@@ -181,8 +181,13 @@ def join_small(labels: np.ndarray, common: np.ndarray, alike: np.ndarray) -> np.
 
 def find_keypoints(image: np.ndarray) -> Keypoints:
     """Return the keypoints of image (H, W, B), the largest ones if there are many."""
-    from skimage.feature import SIFT
-
+    try:
+        from skimage.feature import SIFT
+    except ImportError as error:
+        raise RuntimeMissingError(
+            "a split by clusters needs the package scikit-image; install it, or choose another "
+            "split"
+        ) from error
     picture = Image.fromarray(np.ascontiguousarray(as_rgb(image))).convert("L")
     zoom = _SIDE / max(picture.size)
     size = max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))

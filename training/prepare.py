@@ -6,36 +6,31 @@ The folder appears under its name only when it is whole.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from unet_segmenter.engine.errors import Cancelled
-from unet_segmenter.engine.progress import Progress
+from unet_segmenter.engine.errors import Cancelled, OutputError
+from unet_segmenter.engine.progress import Level, Progress
 
 from .balance import balance_of, warn_of_absent
 from .classes import PRESETS, ClassMap, class_map
 from .contact_sheet import draw_contact_sheet
-from .dataset import FORMAT, FORMAT_VERSION, SPLITS, Dataset
+from .dataset import Dataset
 from .dataset_report import write_report
 from .datasets import Reader
 from .datasets.open_reader import open_reader
+from .describe_dataset import describe_dataset, write_samples
 from .errors import DatasetError
 from .leak import measure_leak
 from .prepare_sample import Record, make_sample
 from .prepare_spec import PrepareSpec
-from .prepare_split import Split, make_split
+from .prepare_split import Split, make_split, method_of
 from .text_lists import read_names
-
-_FIELDS = ("name", "split", "group", "image", "mask", "height", "width")
 
 
 def prepare(spec: PrepareSpec, progress: Progress) -> Dataset:
@@ -47,6 +42,8 @@ def prepare(spec: PrepareSpec, progress: Progress) -> Dataset:
         If the spec names what the data set does not have.
     DatasetError
         If a file is absent, damaged or does not fit, or a split would be empty.
+    OutputError
+        If the folder cannot be written.
     Cancelled
         If the user stops; nothing is left then.
     """
@@ -55,20 +52,42 @@ def prepare(spec: PrepareSpec, progress: Progress) -> Dataset:
     reader = open_reader(spec, progress)
     mapping = _class_map(spec, reader)
     names = _names(spec, reader)
+    # Clusters look at each image twice more; 1 is for the rest.
+    stages = 3 if method_of(spec, reader) == "clusters" else 1
+    progress = _Share(progress, stages * len(names) + 1)
     temporary = target.absolute().with_name(f".{target.name}.{os.getpid()}.part")
     try:
         for folder in ("images", "masks", "splits"):
             (temporary / folder).mkdir(parents=True)
         records = _make_samples(spec, reader, mapping, names, temporary, progress)
-        split = make_split(spec, reader, records, temporary, progress)
+        later = replace(progress, before=len(names))
+        split = make_split(spec, reader, records, temporary, later)
         _fill(spec, reader, mapping, records, split, temporary, progress)
         _refuse_to_overwrite(target, spec.overwrite)
         _put_in_place(temporary, target)
     except OSError as error:
-        raise DatasetError(f"{target}: cannot be written ({error})") from error
+        raise OutputError(f"{target}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Dataset.open(target)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A `Progress` in which each stage counts on from the one before, up to one total."""
+
+    whole: Progress
+    total: int
+    before: int = 0
+
+    def advance(self, done: int, total: int, message: str | None = None) -> None:
+        self.whole.advance(min(self.before + done, self.total), self.total, message)
+
+    def log(self, level: Level, message: str) -> None:
+        self.whole.log(level, message)
+
+    def cancelled(self) -> bool:
+        return self.whole.cancelled()
 
 
 def _fill(
@@ -78,7 +97,7 @@ def _fill(
     records: Sequence[Record],
     split: Split,
     folder: Path,
-    progress: Progress,
+    progress: _Share,
 ) -> None:
     """Write everything but the samples."""
     kept = [record for record in records if record.name in split.side_of]
@@ -91,14 +110,14 @@ def _fill(
     leak = measure_leak({record.name: record.look for record in kept}, split.side_of)
     if leak.warning:
         progress.log("warning", leak.warning)
-    description = _description(spec, reader, mapping, kept, split)
+    description = describe_dataset(spec, reader, mapping, kept, split)
     description["split"]["leak"] = leak.to_dict()
     description["balance"] = balance
     text = json.dumps(description, indent=1)
     (folder / "dataset.json").write_text(text, encoding="utf-8")
-    _write_samples(folder, kept, split, len(mapping.classes))
+    write_samples(folder, kept, split, len(mapping.classes))
     dataset = Dataset.open(folder)
-    progress.advance(len(records), len(records) + 1, "drawing the contact sheet")
+    progress.advance(progress.total - 1, progress.total, "drawing the contact sheet")
     draw_contact_sheet(dataset, folder / "contact_sheet.png")
     write_report(dataset, folder / "report.html")
 
@@ -123,7 +142,7 @@ def _make_samples(
         for done, record in enumerate(pool.map(make, names)):
             if progress.cancelled():
                 raise Cancelled("preparing was stopped; nothing was written")
-            progress.advance(done, len(names) + 1, "reading samples")
+            progress.advance(done, len(names), "reading samples")
             if record is not None:
                 _check_alike(record, records)
                 records.append(record)
@@ -177,81 +196,6 @@ def _names(spec: PrepareSpec, reader: Reader) -> list[str]:
     if not names:
         raise DatasetError(f"{spec.source}: holds no sample")
     return names
-
-
-def _description(
-    spec: PrepareSpec, reader: Reader, mapping: ClassMap, kept: Sequence[Record], split: Split
-) -> dict[str, Any]:
-    first = kept[0]
-    taught = [record for record in kept if split.side_of[record.name] == "train"]
-    lowest, highest = min(r.lowest for r in kept), max(r.highest for r in kept)
-    is_byte = first.data_type == "uint8"
-    gsd = spec.gsd or reader.gsd
-    bands = reader.bands if len(reader.bands) == first.bands else _band_names(first.bands)
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "title": spec.title or reader.title,
-        "classes": [asdict(cls) for cls in mapping.classes],
-        "bands": list(bands),
-        "data_type": first.data_type,
-        "value_range": [0, 255]
-        if is_byte
-        else [lowest, highest if highest > lowest else lowest + 1],
-        "gsd": None if gsd is None else gsd / spec.scale,
-        "rim": reader.rim if spec.rim is None else spec.rim,
-        "license": spec.license or reader.license,
-        "citation": spec.citation or reader.citation,
-        "sources": _sources(spec, reader, mapping),
-        "split": {"method": split.method, "seed": spec.seed, "notes": list(split.notes)},
-        "scaling": _scaling(taught),
-    }
-
-
-def _sources(spec: PrepareSpec, reader: Reader, mapping: ClassMap) -> list[dict[str, Any]]:
-    """Say where the samples come from and what became of the classes; no path of this machine."""
-    names = {cls.value: cls.name for cls in mapping.classes} | {0: None, 255: "ignored"}
-    grouped = {cls.name: names[mapping.value_of[cls.id]] for cls in reader.classes}
-    chips = {"chip": spec.chip, "overlap": spec.overlap} if spec.reader == "geo" else {}
-    return [
-        {
-            "reader": spec.reader,
-            "name": Path(spec.source).name,
-            "classes": grouped,
-            "scale": spec.scale,
-            "size": list(spec.size),
-            **chips,
-        }
-    ]
-
-
-def _band_names(count: int) -> tuple[str, ...]:
-    if count in (3, 4):
-        return ("red", "green", "blue", "nir")[:count]
-    return tuple(f"band {number}" for number in range(1, count + 1))
-
-
-def _scaling(records: Sequence[Record]) -> dict[str, list[float]]:
-    count = sum(record.height * record.width for record in records)
-    mean = sum(record.total for record in records) / count
-    variance = np.maximum(sum(record.squares for record in records) / count - mean**2, 0)
-    stddev = np.where(variance > 0, np.sqrt(variance), 1.0)  # a constant band is only shifted
-    return {"mean": np.round(mean, 6).tolist(), "stddev": np.round(stddev, 6).tolist()}
-
-
-def _write_samples(folder: Path, kept: Sequence[Record], split: Split, classes: int) -> None:
-    order = sorted(kept, key=lambda record: (SPLITS.index(split.side_of[record.name]), record.name))
-    counted = [*(f"px_{value}" for value in range(classes + 1)), "px_ignore"]
-    with (folder / "samples.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*_FIELDS, *counted])
-        for record in order:
-            side, group = split.side_of[record.name], split.group_of[record.name]
-            place = record.image, record.mask, record.height, record.width
-            writer.writerow([record.name, side, group, *place, *record.pixels.tolist()])
-    for side in SPLITS:
-        lines = [f"{record.name}\n" for record in order if split.side_of[record.name] == side]
-        (folder / "splits" / f"{side}.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def _refuse_to_overwrite(target: Path, allowed: bool) -> None:

@@ -60,6 +60,12 @@ class _Task:
         return {record.name: record.pixels[1:-1] for record in self.records}
 
 
+def method_of(spec: PrepareSpec, reader: Reader) -> str:
+    """Return the method that is asked for, by name or by what is given, or else the reader's."""
+    given = "lists" if spec.lists else "groups" if spec.groups else ""
+    return spec.split or given or reader.default_split
+
+
 def make_split(
     spec: PrepareSpec,
     reader: Reader,
@@ -76,8 +82,7 @@ def make_split(
     DatasetError
         If training or validation would have no sample.
     """
-    method = spec.split or ("lists" if spec.lists else "groups" if spec.groups else "")
-    method = method or reader.default_split
+    method = method_of(spec, reader)
     split = METHODS[method](_Task(spec, reader, records, folder, progress))
     sizes = Counter(split.side_of.values())
     for side in ("train", "validation"):

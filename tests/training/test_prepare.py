@@ -17,7 +17,7 @@ from training.errors import DatasetError
 from training.prepare import prepare
 from training.prepare_sample import resize_image, resize_mask
 from training.prepare_spec import READERS, SPLIT_METHODS, PrepareSpec
-from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.errors import Cancelled, JobError, OutputError
 from unet_segmenter.engine.progress import SilentProgress
 
 
@@ -291,6 +291,23 @@ def test_the_command_tells_an_error_in_one_line(tmp_path, capsys):
     assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize("split", ["random", "clusters"])
+def test_progress_goes_one_way_from_nothing_to_all_but_one(plain, tmp_path, split):
+    class Telling(SilentProgress):
+        def __init__(self):
+            super().__init__()
+            self.shares = []
+
+        def advance(self, done, total, message=None):
+            self.shares.append(done / total)
+
+    progress = Telling()
+    prepare(spec_of(plain, tmp_path / "out", split=split), progress)
+    assert progress.shares == sorted(progress.shares)
+    assert progress.shares[0] == 0
+    assert 0.8 < progress.shares[-1] < 1
+
+
 def test_semantic_drone_is_prepared_by_clusters_with_unlabelled_pixels_ignored(tmp_path):
     write_pairs(tmp_path / "set" / "images", tmp_path / "set" / "labels", 4)
     spec = PrepareSpec(
@@ -302,3 +319,9 @@ def test_semantic_drone_is_prepared_by_clusters_with_unlabelled_pixels_ignored(t
     for sample in dataset.samples:
         ids = draw(int(sample.name))[1]
         assert np.array_equal(dataset.read(sample)[1] == 255, ids == 0)
+
+
+def test_a_folder_that_cannot_be_written_is_told(plain, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"out: cannot be written"):
+        prepare(spec_of(plain, tmp_path / "file" / "out"), SilentProgress())

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a prepared data set says of itself: dataset.json, samples.csv and the lists."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .classes import ClassMap
+from .dataset import FORMAT, FORMAT_VERSION, SPLITS
+from .datasets import Reader
+from .prepare_sample import Record
+from .prepare_spec import PrepareSpec
+from .prepare_split import Split
+
+_FIELDS = ("name", "split", "group", "image", "mask", "height", "width")
+
+
+def describe_dataset(
+    spec: PrepareSpec, reader: Reader, mapping: ClassMap, kept: Sequence[Record], split: Split
+) -> dict[str, Any]:
+    """Return what dataset.json holds, but for leak and balance."""
+    first = kept[0]
+    taught = [record for record in kept if split.side_of[record.name] == "train"]
+    lowest, highest = min(r.lowest for r in kept), max(r.highest for r in kept)
+    is_byte = first.data_type == "uint8"
+    gsd = spec.gsd or reader.gsd
+    bands = reader.bands if len(reader.bands) == first.bands else _band_names(first.bands)
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "title": spec.title or reader.title,
+        "classes": [asdict(cls) for cls in mapping.classes],
+        "bands": list(bands),
+        "data_type": first.data_type,
+        "value_range": [0, 255]
+        if is_byte
+        else [lowest, highest if highest > lowest else lowest + 1],
+        "gsd": None if gsd is None else gsd / spec.scale,
+        "rim": reader.rim if spec.rim is None else spec.rim,
+        "license": spec.license or reader.license,
+        "citation": spec.citation or reader.citation,
+        "sources": _sources(spec, reader, mapping),
+        "split": {"method": split.method, "seed": spec.seed, "notes": list(split.notes)},
+        "scaling": _scaling(taught),
+    }
+
+
+def _sources(spec: PrepareSpec, reader: Reader, mapping: ClassMap) -> list[dict[str, Any]]:
+    """Say where the samples come from and what became of the classes; no path of this machine."""
+    names = {cls.value: cls.name for cls in mapping.classes} | {0: None, 255: "ignored"}
+    grouped = {cls.name: names[mapping.value_of[cls.id]] for cls in reader.classes}
+    chips = {"chip": spec.chip, "overlap": spec.overlap} if spec.reader == "geo" else {}
+    return [
+        {
+            "reader": spec.reader,
+            "name": Path(spec.source).name,
+            "classes": grouped,
+            "scale": spec.scale,
+            "size": list(spec.size),
+            **chips,
+        }
+    ]
+
+
+def _band_names(count: int) -> tuple[str, ...]:
+    if count in (3, 4):
+        return ("red", "green", "blue", "nir")[:count]
+    return tuple(f"band {number}" for number in range(1, count + 1))
+
+
+def _scaling(records: Sequence[Record]) -> dict[str, list[float]]:
+    count = sum(record.height * record.width for record in records)
+    mean = sum(record.total for record in records) / count
+    variance = np.maximum(sum(record.squares for record in records) / count - mean**2, 0)
+    stddev = np.where(variance > 0, np.sqrt(variance), 1.0)  # a constant band is only shifted
+    return {"mean": np.round(mean, 6).tolist(), "stddev": np.round(stddev, 6).tolist()}
+
+
+def write_samples(folder: Path, kept: Sequence[Record], split: Split, classes: int) -> None:
+    """Write samples.csv and the lists of each side."""
+    order = sorted(kept, key=lambda record: (SPLITS.index(split.side_of[record.name]), record.name))
+    counted = [*(f"px_{value}" for value in range(classes + 1)), "px_ignore"]
+    with (folder / "samples.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*_FIELDS, *counted])
+        for record in order:
+            side, group = split.side_of[record.name], split.group_of[record.name]
+            place = record.image, record.mask, record.height, record.width
+            writer.writerow([record.name, side, group, *place, *record.pixels.tolist()])
+    for side in SPLITS:
+        lines = [f"{record.name}\n" for record in order if split.side_of[record.name] == side]
+        (folder / "splits" / f"{side}.txt").write_text("".join(lines), encoding="utf-8")
