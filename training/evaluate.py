@@ -132,11 +132,14 @@ class Evaluation:
     classes : tuple of ModelClass
         In the order of the channels.
     by_image : tuple of (Sample, Tally)
-        In the order of the data set.
+        In the order of the data set. Their score histograms, the bulk of a tally, are empty.
+    scores : mapping of str to ScoreHistogram
+        The score histograms by group.
     """
 
     classes: tuple[ModelClass, ...]
     by_image: tuple[tuple[Sample, Tally], ...]
+    scores: Mapping[str, ScoreHistogram]
     tolerance: int = BOUNDARY_TOLERANCE
 
     @property
@@ -146,23 +149,23 @@ class Evaluation:
 
     def total(self) -> Tally:
         """Return the counts of all images."""
-        return _sum((tally for _, tally in self.by_image), len(self.classes))
+        return _sum(self.by_group().values(), len(self.classes))
 
-    def mean_iou(self) -> float:
-        """Return the mean one-vs-rest IoU over the classes that occur."""
-        return self.total().counts.mean_iou()
-
-    def only(self, samples: Iterable[Sample]) -> Evaluation:
-        """Return the part of some images."""
+    def mean_iou(self, samples: Iterable[Sample]) -> float:
+        """Return the mean one-vs-rest IoU of some of the images, over the classes that occur."""
         names = {sample.name for sample in samples}
-        return replace(self, by_image=tuple(e for e in self.by_image if e[0].name in names))
+        counts = (tally.counts for sample, tally in self.by_image if sample.name in names)
+        return sum(counts, start=BinaryCounts.zero(len(self.classes))).mean_iou()
 
     def by_group(self) -> dict[str, Tally]:
         """Return the counts of each group."""
         parts: dict[str, list[Tally]] = defaultdict(list)
         for sample, tally in self.by_image:
             parts[sample.group].append(tally)
-        return {group: _sum(parts[group], len(self.classes)) for group in sorted(parts)}
+        return {
+            group: replace(_sum(parts[group], len(self.classes)), scores=self.scores[group])
+            for group in sorted(parts)
+        }
 
     def worst(self) -> list[tuple[Sample, Tally]]:
         """Return the images, those with the lowest fused accuracy first."""
@@ -240,7 +243,13 @@ def evaluate(
         found = Tally.of(whole(run, image, card), values[mask], thresholds, tolerance)
         return sample, found
 
-    return Evaluation(classes, tuple(on_all_cores(count, samples)), tolerance)
+    empty = ScoreHistogram.zero(len(classes))
+    scores: dict[str, ScoreHistogram] = {}
+    by_image = []
+    for sample, tally in on_all_cores(count, samples):
+        scores[sample.group] = scores.get(sample.group, empty) + tally.scores
+        by_image.append((sample, replace(tally, scores=empty)))
+    return Evaluation(classes, tuple(by_image), scores, tolerance)
 
 
 def value_map(dataset: Dataset, classes: Sequence[ModelClass]) -> np.ndarray:

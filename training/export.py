@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unet_segmenter.engine.errors import JobError, ModelError, RuntimeMissingError
-from unet_segmenter.engine.geometry import ceil_to
 from unet_segmenter.engine.model_card import ModelCard
 from unet_segmenter.engine.reliability import ScoreHistogram
 
@@ -22,7 +21,7 @@ from .dataset import Dataset, Sample, Scaling
 from .evaluate import Evaluation, evaluate, value_map
 from .fold import fold, round_kernels
 from .graph import divisor_of, theoretical_halo
-from .halo import HaloTrial, measure_halo, prove, smallest_enough
+from .halo import measured_halo, told_difference
 from .identity import Identity
 from .onnx_writer import write_onnx
 from .whole_and_tiled import (
@@ -49,8 +48,6 @@ BF16_LOSS = 0.002
 HEADS = ("sigmoid", "softmax")
 FOLD_SIDE = 384
 FOLD_IMAGES = 8
-HALO_CORE = 128
-PROOF_CORES = (256, 128, 192)
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ def export(
     )  # fmt: skip
     content["weights"] = shipped.count_params()
     if half:
-        content["rounded_versus_trained"] = _entry(rounding)
+        content["rounded_versus_trained"] = told_difference(rounding)
     content["training"] = {**plan.training, **content["training"]}
     card = write_card(content, folder)
     network = OpenModel(card)
@@ -155,13 +152,13 @@ def export(
     report(f"ONNX against Keras: {same}")
     if same.largest > ONNX_TOLERANCE:
         raise ModelError(f"{folder / 'model.onnx'} is not the network that was trained: {same}")
-    content["onnx_versus_keras"] = _entry(same)
+    content["onnx_versus_keras"] = told_difference(same)
 
     content = into_card(content, _calibration(network, card, dataset, samples, plan))
     card = write_card(content, folder)
     report(f"calibration error {content['calibration']['mean_ece_before']} before, "
            f"{content['calibration']['mean_ece_after']} after")  # fmt: skip
-    content |= measured_halo(network, card, images, plan, report)
+    content |= _halo(network, card, images, plan, report)
     card = write_card(content, folder)
     # Again, with what Deepness must know, now that all is measured.
     keys = deepness.metadata(card, shipped.output_shape[-1])
@@ -207,41 +204,14 @@ def with_head(model: keras.Model, head: str) -> keras.Model:
     return keras.Model(model.input, probability, name=model.name)
 
 
-def measured_halo(
-    network: Network,
-    card: ModelCard,
-    images: Sequence[np.ndarray],
-    plan: ExportPlan,
-    report: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """Return the card's entries on the halo: the smallest that cannot be seen in the output.
-
-    Raises
-    ------
-    ModelError
-        If blocks with the theoretical halo differ from one pass.
-    """
+def _halo(
+    network: Network, card: ModelCard, images: Sequence[np.ndarray], plan: ExportPlan,
+    report: Callable[[str], None],
+) -> dict[str, Any]:  # fmt: skip
     if not images or not plan.proof_images:
         report(f"halo {card.theoretical_halo}: theoretical, as nothing was measured")
         return {"halo": card.theoretical_halo}
-    run = calibrated(network, card)
-    core = ceil_to(HALO_CORE, card.divisor)
-    trials = measure_halo(run, images, card, core)
-    for trial in trials:
-        report(f"halo {trial.halo}: {trial.difference}")
-    cores = [ceil_to(core, card.divisor) for core in PROOF_CORES]
-    halo, few = smallest_enough(trials).halo, images[: plan.proof_images]
-    proofs: list[HaloTrial] = []
-    while halo <= card.theoretical_halo:
-        proofs.append(HaloTrial(halo, prove(run, few, replace(card, halo=halo), cores)))
-        report(f"blocks against one pass with a halo of {halo}: {proofs[-1].difference}")
-        if proofs[-1].enough:
-            return _halo_entries(proofs, trials, len(few), cores[: len(few)])
-        halo += card.divisor
-    raise ModelError(
-        f"blocks with all the context that the network {card.name} can see differ from one pass "
-        f"by {proofs[-1].difference.largest:.4f}: it cannot be run in blocks"
-    )
+    return measured_halo(calibrated(network, card), card, images, plan.proof_images, report)
 
 
 def agreement(
@@ -338,39 +308,17 @@ def _bf16(
         return {}
     reduced = OpenModel(card, "openvino", "bf16")
     try:
-        lower = evaluate(reduced, card, dataset, samples).mean_iou()
+        lower = evaluate(reduced, card, dataset, samples).mean_iou(samples)
         difference = agreement(calibrated(reduced, card), calibrated(network, card), images, card)
     except (JobError, RuntimeMissingError) as error:
         report(f"bf16 was not measured: {error}")
         return {}
-    full = exact.only(samples).mean_iou()
+    full = exact.mean_iou(samples)
     report(f"in bf16 mean IoU {lower:.4f} instead of {full:.4f}, {difference}")
     if not full - lower <= BF16_LOSS:
         return {}
     entry = {"images": len(samples), "mean_iou": round(lower, 4), "mean_iou_f32": round(full, 4)}
-    return {"precision": {"bf16": {**_entry(difference), **entry}}}
-
-
-def _entry(difference: Difference) -> dict[str, float]:
-    return {
-        "largest_difference": round(difference.largest, 6),
-        "mask_agreement": round(difference.agreement, 6),
-    }
-
-
-def _halo_entries(
-    proofs: Sequence[HaloTrial], trials: Sequence[HaloTrial], images: int, cores: Sequence[int]
-) -> dict[str, Any]:
-    def told(tried: HaloTrial) -> dict[str, Any]:
-        return {"halo": tried.halo, **_entry(tried.difference)}
-
-    return {
-        "halo": proofs[-1].halo,
-        "tile_versus_whole": {
-            **told(proofs[-1]), "precision": "f32", "images": images, "cores": list(cores),
-            "proofs": list(map(told, proofs)), "trials": list(map(told, trials)),
-        },
-    }  # fmt: skip
+    return {"precision": {"bf16": {**told_difference(difference), **entry}}}
 
 
 def _few(samples: Sequence[Any], count: int) -> list[Any]:

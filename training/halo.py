@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 
+from unet_segmenter.engine.errors import ModelError
+from unet_segmenter.engine.geometry import ceil_to
 from unet_segmenter.engine.model_card import ModelCard
 
 from .whole_and_tiled import (
@@ -26,6 +29,8 @@ STEP = 1 / 254
 MARGIN = 0.5
 """Share of the step that may show on the images measured, as others may show more."""
 AGREEMENT = 0.9999
+HALO_CORE = 128
+PROOF_CORES = (256, 128, 192)
 
 
 @dataclass(frozen=True)
@@ -166,3 +171,59 @@ def prove(
         blocks = tiled(network, large, card, core, card.halo)
         difference = difference.worse(Difference.between(blocks, exact, thresholds_of(card)))
     return difference
+
+
+def measured_halo(
+    network: Network,
+    card: ModelCard,
+    images: Sequence[np.ndarray],
+    proof_images: int,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Return a card's entries on the halo: the smallest that cannot be seen in the output.
+
+    Raises
+    ------
+    ModelError
+        If blocks with the theoretical halo differ from one pass.
+    """
+    core = ceil_to(HALO_CORE, card.divisor)
+    trials = measure_halo(network, images, card, core)
+    for trial in trials:
+        report(f"halo {trial.halo}: {trial.difference}")
+    cores = [ceil_to(core, card.divisor) for core in PROOF_CORES]
+    halo, few = smallest_enough(trials).halo, images[:proof_images]
+    proofs: list[HaloTrial] = []
+    while halo <= card.theoretical_halo:
+        proofs.append(HaloTrial(halo, prove(network, few, replace(card, halo=halo), cores)))
+        report(f"blocks against one pass with a halo of {halo}: {proofs[-1].difference}")
+        if proofs[-1].enough:
+            return _halo_entries(proofs, trials, len(few), cores[: len(few)])
+        halo += card.divisor
+    raise ModelError(
+        f"blocks with all the context that the network {card.name} can see differ from one pass "
+        f"by {proofs[-1].difference.largest:.4f}: it cannot be run in blocks"
+    )
+
+
+def _halo_entries(
+    proofs: Sequence[HaloTrial], trials: Sequence[HaloTrial], images: int, cores: Sequence[int]
+) -> dict[str, Any]:
+    def told(tried: HaloTrial) -> dict[str, Any]:
+        return {"halo": tried.halo, **told_difference(tried.difference)}
+
+    return {
+        "halo": proofs[-1].halo,
+        "tile_versus_whole": {
+            **told(proofs[-1]), "precision": "f32", "images": images, "cores": list(cores),
+            "proofs": list(map(told, proofs)), "trials": list(map(told, trials)),
+        },
+    }  # fmt: skip
+
+
+def told_difference(difference: Difference) -> dict[str, float]:
+    """Return a difference as a card tells it."""
+    return {
+        "largest_difference": round(difference.largest, 6),
+        "mask_agreement": round(difference.agreement, 6),
+    }

@@ -62,6 +62,9 @@ def test_the_sum_over_images_is_the_count_of_all_pixels(card, dataset):
     known = sum(int((mask != 255).sum()) for mask in labels)
     assert total.confusion.sum() == known
     assert total.scores.counts.sum(axis=1).tolist() == [known, known]
+    assert found.mean_iou(dataset.split("validation")) == total.counts.mean_iou()
+    first, tally = found.by_image[0]
+    assert found.mean_iou([first]) == tally.counts.mean_iou()
     assert (total.counts.hit + total.counts.missed).tolist() == [
         sum(int((mask == value).sum()) for mask in labels) for value in (2, 1)
     ]
@@ -117,7 +120,7 @@ def test_classes_are_matched_by_name_and_none_in_common_is_an_error(card, datase
 
 
 def test_other_bands_are_refused(card, dataset):
-    with pytest.raises(DatasetError, match="2 bands.*takes 3"):
+    with pytest.raises(DatasetError, match=r"2 bands.*takes 3"):
         evaluate(_by_colour, card, replace(dataset, bands=("one", "two")), dataset.samples)
 
 
