@@ -566,20 +566,17 @@ class LabelledPolygons:
     ) -> None:
         shapes = _in_crs_of(grid, polygons, crs)
         self._grid = grid
-        self._shapes = [
-            (shape, int(label), rasterio.features.bounds(shape))
-            for shape, label in zip(shapes, labels)
-        ]
+        self._shapes = [(shape, int(label)) for shape, label in zip(shapes, labels)]
+        bounds = [rasterio.features.bounds(shape) for shape in shapes]
+        self._bounds = np.array(bounds, np.float64).reshape(-1, 4)
 
     def burn(self, window: PixelWindow, fill: int) -> NDArray[np.int32]:
         """Labels of the pixels whose centre lies in a polygon, `fill` elsewhere; shape (H, W)."""
         part = self._grid.crop(window)
         xmin, ymin, xmax, ymax = part.bounds()
-        near = [
-            (shape, label)
-            for shape, label, (left, bottom, right, top) in self._shapes
-            if left <= xmax and right >= xmin and bottom <= ymax and top >= ymin
-        ]
+        left, bottom, right, top = self._bounds.T
+        meets = (left <= xmax) & (right >= xmin) & (bottom <= ymax) & (top >= ymin)
+        near = [self._shapes[place] for place in np.flatnonzero(meets).tolist()]
         if not near:
             return np.full(window.shape, fill, np.int32)
         labels: NDArray[np.int32] = rasterio.features.rasterize(
