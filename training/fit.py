@@ -278,10 +278,13 @@ class _Run:
         for number, (images, labels) in enumerate(batches, start=1):
             self._check()
             losses.append(self.step(images, labels))
-            left = self._seconds_left(epoch, number / plan.steps, time.time() - began)
+            if number == 1 and not self.session:
+                began = time.time()  # the first step takes long, as the network is traced
+            left = self._seconds_left(epoch, (number - 1) / plan.steps, time.time() - began)
             self.progress.advance(
                 epoch * plan.steps + number, plan.epochs * plan.steps,
-                f"epoch {epoch + 1} of {plan.epochs}, {in_words(left)} left",
+                f"epoch {epoch + 1} of {plan.epochs}"
+                + (f", {in_words(left)} left" if np.isfinite(left) else ""),
             )  # fmt: skip
         counted = [loss for loss in losses if np.isfinite(loss)]
         return float(np.mean(counted)) if counted else float("nan")
@@ -346,8 +349,10 @@ class _Run:
         return state
 
     def _seconds_left(self, epoch: int, part: float, seconds: float) -> float:
-        """Estimate from this session's last epochs, or from the part of the first one."""
-        an_epoch = np.mean(self.session[-5:]) if self.session else seconds / max(part, 1e-9)
+        """Estimate from this session's last epochs, or from the part of the first; NaN at first."""
+        if not self.session and not part:
+            return float("nan")
+        an_epoch = np.mean(self.session[-5:]) if self.session else seconds / part
         return float(an_epoch * max(self.plan.epochs - epoch - part, 0.0))
 
 

@@ -166,6 +166,8 @@ class LiveReport:
         classes = self.recipe.dataset.classes
         if number not in self.fixed:
             image, mask = self.all_frames.framing.see(*self.all_frames.samples[number])
+            # Halved, it is of another type, and its light would be stretched.
+            image = image.astype(self.recipe.dataset.data_type)
             self.fixed[number] = (
                 thumbnail(picture(image)), thumbnail(colored_mask(mask, classes), smooth=False)
             )  # fmt: skip

@@ -23,7 +23,7 @@ from .fit import Batches, FitPlan
 from .framing import Framing
 from .losses import DEFAULT_LOSS, LOSSES
 from .presets import PRESETS, Network, Preset, preset_of
-from .sample_cache import cached
+from .sample_cache import cached, ignore_rim
 from .train_spec import BALANCED, TrainSpec
 from .validation import Frames, Pair
 from .vary_bands import vary_bands
@@ -101,7 +101,7 @@ class Recipe:
         """Return what makes the batches of an epoch from these samples."""
         if not samples:
             raise DatasetError(f"{self.dataset.folder}: there is no training image")
-        source = cached(self.dataset.full, samples, self.dataset.rim)
+        source = Picked.of(self.dataset, samples, rim=self.dataset.rim)
         weights = group_weights([sample.group for sample in samples], self.preset.group_power)
         vary, plan = self.variation(), self.plan
 
@@ -126,7 +126,7 @@ class Recipe:
                 f"{self.dataset.folder}: there is no validation image; prepare the data set with "
                 "another split"
             )
-        source = Remapped(cached(self.dataset.full, samples), self.dataset.table)
+        source = Picked.of(self.dataset, samples, self.dataset.table)
         return Frames(source, self.framing, self.scaling, divisor)
 
     def variation(self) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]:
@@ -183,19 +183,41 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Remapped:
-    """Images with their masks, whose values are looked up in a table (256,) uint8."""
+class Picked:
+    """Some of a data set's images with their masks, from one store of all, decoded once.
 
-    source: Any
-    table: np.ndarray
+    Attributes
+    ----------
+    table : ndarray (256,) uint8 or None
+        New values of the masks.
+    rim : int
+        Width in px of the masks' edge that is set to "ignore".
+    """
+
+    store: Any
+    numbers: tuple[int, ...]
+    table: np.ndarray | None = None
+    rim: int = 0
+
+    @classmethod
+    def of(
+        cls, dataset: ChosenClasses, samples: Sequence[Sample], table: np.ndarray | None = None,
+        rim: int = 0,
+    ) -> Picked:  # fmt: skip
+        """Return samples of the training and validation splits, with the values of all classes."""
+        full = dataset.full
+        every = [*full.split("train"), *full.split("validation")]
+        place = {sample.name: number for number, sample in enumerate(every)}
+        return cls(cached(full, every), tuple(place[s.name] for s in samples), table, rim)
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.numbers)
 
     def __getitem__(self, number: int) -> Pair:
         """Return image (H, W, B) and mask (H, W)."""
-        image, mask = self.source[number]
-        return image, self.table[mask]
+        image, mask = self.store[self.numbers[number]]
+        mask = ignore_rim(mask, self.rim)
+        return image, mask if self.table is None else self.table[mask]
 
 
 def count_pixels(
@@ -208,10 +230,10 @@ def count_pixels(
     enough : bool
         Stop as soon as every class was seen.
     """
-    source = cached(dataset.full, samples, dataset.rim)
+    source = Picked.of(dataset, samples, dataset.table)
     counts = np.zeros(256, np.int64)
     for number in range(len(source)):
-        counts += np.bincount(dataset.table[source[number][1]].ravel(), minlength=256)
+        counts += np.bincount(source[number][1].ravel(), minlength=256)
         if enough and counts[1 : len(dataset.classes) + 1].all():
             break
     return counts

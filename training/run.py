@@ -63,6 +63,8 @@ def fit_recipe(
     from .graph import divisor_of
 
     held_out = evenly(held_out, recipe.spec.frames)
+    if not (recipe.dataset.folder / "cache").is_dir():
+        progress.log("info", "decoding the images, once and for all trainings on this data set")
     check_classes(recipe.dataset, train, held_out, progress, recipe.plan.keep != "last")
     weights = recipe.class_weights(train)
     recipe = replace(recipe, plan=replace(recipe.plan, class_weights=weights))

@@ -108,6 +108,61 @@ def test_a_hot_start_from_a_model_of_the_library_is_told_and_learns_on(trained, 
     assert ModelCard.load(tmp_path / "hot").details["training"]["started_from"] == "stripes"
 
 
+def _write_four_bands(folder):
+    """The striped data set with a fourth band, in 16 bits, as GeoTIFF."""
+    from unet_segmenter.engine.raster import rasterio
+
+    write_dataset(folder, size=(32, 48))
+    for path in sorted((folder / "images").iterdir()):
+        image = np.asarray(Image.open(path)).astype(np.uint16) * 40
+        bands = np.concatenate([image, image[..., 1:2] // 2], axis=-1).transpose(2, 0, 1)
+        shape = {"count": 4, "height": bands.shape[1], "width": bands.shape[2]}
+        with rasterio.open(
+            path.with_suffix(".tif"), "w", driver="GTiff", dtype="uint16", **shape
+        ) as file:
+            file.write(bands)
+        path.unlink()
+    told = json.loads((folder / "dataset.json").read_text())
+    told |= {"bands": ["red", "green", "blue", "nir"], "data_type": "uint16"}
+    told |= {"value_range": [0, 10200]}
+    told["scaling"] = {"mean": [4800.0] * 4, "stddev": [2000.0] * 4}
+    (folder / "dataset.json").write_text(json.dumps(told))
+    rows = (folder / "samples.csv").read_text()
+    (folder / "samples.csv").write_text(
+        "\n".join(row.replace(".png", ".tif", 1) for row in rows.splitlines()) + "\n"
+    )
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_a_softmax_model_of_four_bands_in_16_bits_is_trained_and_exported(tmp_path):
+    data = _write_four_bands(tmp_path / "data")
+    spec = replace(
+        _spec(data, tmp_path / "four"), head="softmax", dropout=0.1, precision="bfloat16"
+    )
+    result = train(spec, Listener())
+    card = ModelCard.load(result.model_folder)
+    assert card.activation == "softmax"
+    assert card.input.bands == ("red", "green", "blue", "nir")
+    assert card.input.data_type == ("uint16",)
+    assert [cls.channel for cls in card.classes] == [1, 2]  # 0 is none of them
+    assert card.details["training"]["plan"]["loss"] == "dice+cross-entropy"
+    assert card.details["onnx_versus_keras"]["largest_difference"] < 1e-4
+
+
+def test_the_command_line_trains_and_stops_with_one_sentence(data, tmp_path, capsys):
+    from training.__main__ import main
+
+    network = ["--preset", "unet", "--width", "4", "--depth", "1"]
+    words = [*network, "--epochs", "1", "--steps", "2", "--batch", "2", "--size", "32"]
+    output = str(tmp_path / "cli")
+    assert main(["train", str(data), "--output", output, *words, "--classes", "road"]) == 0
+    assert [cls.name for cls in ModelCard.load(output).classes] == ["road"]
+    assert f"the model is in {output}" in capsys.readouterr().out
+    assert main(["train", str(data), "--output", output, *words]) == JobError.exit_code
+    assert capsys.readouterr().err.startswith("error: the run in")
+
+
 def test_the_spec_travels_as_json_both_ways(data):
     spec = _spec(data, "somewhere", classes=("road",), class_weights=("road=2", "balanced"))
     assert TrainSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec

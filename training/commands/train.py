@@ -27,7 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_start(parser)
     add_recipe(parser)
     add = parser.add_argument
-    add("--run", default="", help="folder of checkpoints and report (OUTPUT.run)")
+    add(
+        "--run", dest="run_folder", default="", help="folder of checkpoints and report (OUTPUT.run)"
+    )
     add("--all-samples", action="store_true", help="learn from the validation images too")
     add("--calibration", choices=METHODS, default="platt")
     add("--threshold", choices=THRESHOLDS, default="best")
@@ -119,6 +121,7 @@ def spec_of(options: Namespace, **changes: Any) -> TrainSpec:
     known = {one.name for one in fields(TrainSpec)}
     found = {name: value for name, value in vars(options).items() if name in known}
     found["output"] = str(Path(found["output"]))
+    found["run"] = getattr(options, "run_folder", "")  # "run" is the command's own function
     return TrainSpec.from_json({**found, **changes})
 
 
