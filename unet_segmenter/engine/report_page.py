@@ -34,7 +34,7 @@ th { color: #555; }
           vertical-align: -2px; margin-right: .5em; border-radius: 2px; }
 .track { display: inline-block; width: 130px; height: .7em; background: #eee; border-radius: 3px;
          margin-right: .6em; overflow: hidden; }
-.bar { display: block; height: 100%; }
+.bar { display: block; height: 100%; box-shadow: inset 0 0 0 1px #0002; }
 .warning { background: #fff4d6; border-left: 4px solid #e0a100; padding: .5em 1em; margin: .5em 0; }
 .matrix td, .matrix th { padding: .35em .6em; border: 1px solid #fff; text-align: right;
                          font-variant-numeric: tabular-nums; }
