@@ -39,8 +39,8 @@ class Augmentation:
     """
 
     size: int = 320
-    scale: tuple[float, float] = (0.3, 2.0)
-    scale_upright: tuple[float, float] = (0.5, 2.0)
+    scale: tuple[float, float] = (0.5, 2.0)
+    scale_upright: tuple[float, float] = (0.8, 2.0)
     rare: float = 0.5
     turn: float = 0.5
     lean_degrees: float = 8.0
@@ -141,13 +141,14 @@ def vary_colour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) 
     gains = gain * np.exp(rng.uniform(-how.tint, how.tint, 3))
     light = rng.uniform(-how.brightness, how.brightness)
     curve = ramp ** exp(rng.uniform(-how.gamma, how.gamma))
-    table = np.clip((curve - 0.5) * gains + 0.5 + light, 0, 1) * 255
-    image = np.stack([table[image[..., band], band] for band in range(3)], axis=-1)
+    table = np.float32(np.clip((curve - 0.5) * gains + 0.5 + light, 0, 1) * 255)
+    image = np.stack([table[:, band][image[..., band]] for band in range(3)], axis=-1)
     keep = 0.0 if rng.random() < how.grey else 1 + rng.uniform(-how.saturation, how.saturation)
-    grey = image @ np.array([0.299, 0.587, 0.114])
-    image = grey[..., None] + keep * (image - grey[..., None])
+    grey = (image @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    image = grey + np.float32(keep) * (image - grey)
     if rng.random() < how.noise:
-        image = image + rng.normal(0, rng.uniform(2, 12), image.shape)
+        grain = np.float32(rng.uniform(2, 12))
+        image = image + grain * rng.standard_normal(image.shape, np.float32)
     image = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < how.blur:
         blur = ImageFilter.GaussianBlur(rng.uniform(0.4, 1.8))

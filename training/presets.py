@@ -139,8 +139,8 @@ class Preset:
 def _lite(variant: str) -> Preset:
     def build(network: Network) -> keras.Model:
         return build_unet(
-            network.channels, variant, reduction=network.reduction, dropout=network.dropout,
-            bands=network.bands,
+            network.channels, variant, deepest_stride=32, reduction=network.reduction,
+            dropout=network.dropout, bands=network.bands,
         )  # fmt: skip
 
     def stage_of(name: str) -> int:
