@@ -11,6 +11,7 @@ the tree crowns that people outlined in them, from the deepforest wheel of `make
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -34,6 +35,9 @@ INPUTS = set_up.BUILD / "train-demo"
 RESULTS = ROOT / "build" / "train-demo"
 ENCODER = ROOT / "requirements" / "train-demo.txt"
 AEROSCAPES = ROOT.parent / "shared" / "data" / "aeroscapes"
+
+# Share of a frame from which a class is to be seen in it.
+WORTH_SEEING = 0.03
 
 # Every how manieth frame of a list is used: about 100 to train on and 20 to validate on.
 FRAMES = {"trn": 7, "val": 9}
@@ -224,11 +228,17 @@ def run(*arguments: str) -> None:
 
 
 def held_out(dataset: Path) -> tuple[Path, Path]:
-    """Image and mask of a validation frame, the middle one of the list."""
-    names = (dataset / "splits" / "validation.txt").read_text(encoding="utf-8").split()
-    name = names[len(names) // 2]
-    (image,) = (dataset / "images").glob(f"{name}.*")
-    return image, dataset / "masks" / f"{name}.png"
+    """Image and mask of the validation frame that shows the most classes."""
+    with (dataset / "samples.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "validation"]
+
+    def shown(row: dict[str, str]) -> int:
+        least = WORTH_SEEING * int(row["height"]) * int(row["width"])
+        classes = (key for key in row if key.startswith("px_") and key not in ("px_0", "px_ignore"))
+        return sum(int(row[key]) >= least for key in classes)
+
+    best = max(rows, key=shown)
+    return dataset / best["image"], dataset / best["mask"]
 
 
 def demonstrate(course: Course, folder: Path) -> list[tuple[str, Path]]:

@@ -7,17 +7,10 @@ import argparse
 from typing import Any
 
 from ..runners import in_process, spec_texts
+from ..runners.training_choices import AUTO, READERS, SPLITS
 from .terminal import absolute, names, print_json, terminal_progress
 
 HELP = "labelled images -> a data set to train on, with a split that does not leak"
-
-READERS = {
-    "raster": "geo",
-    "folders": "folder",
-    "aeroscapes": "aeroscapes",
-    "semantic-drone": "semantic-drone",
-}
-SPLITS = ("auto", "blocks", "groups", "clusters", "lists", "random")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", nargs="+", default=[], help="classes, or groups as green=grass,tree")
     add("--ignore", nargs="+", default=[], help="classes that neither teach nor count")
     add("--only", help="file that lists the names to use, one a line")
-    add("--split", choices=SPLITS, default="auto", help="what stays together on one side")
+    add("--split", choices=(AUTO, *SPLITS), default=AUTO, help="what stays together on one side")
     add("--fractions", default="75/25", help="shares of training/validation[/test]")
     add("--lists", nargs="+", default=[], help="train=FILE validation=FILE test=FILE")
     add("--groups", help="csv with the columns name and group")
@@ -88,7 +81,7 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
         "classes": options.classes,
         "ignore": list(names(options.ignore)),
         "only": path(options.only),
-        "split": "" if options.split == "auto" else options.split,
+        "split": "" if options.split == AUTO else options.split,
         "fractions": list(spec_texts.fractions(options.fractions)),
         "lists": options.lists,
         "groups": path(options.groups),

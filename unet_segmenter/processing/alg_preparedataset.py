@@ -18,6 +18,7 @@ from qgis.core import (
 
 from ..engine.errors import InputError, SegmenterError
 from ..runners import spec_texts
+from ..runners.training_choices import AUTO, READERS
 from . import dataset_parameters as its
 from . import settings
 from .area_of_interest import write_polygons
@@ -155,7 +156,7 @@ class PrepareDatasetAlgorithm(BaseAlgorithm):
         source = self.parameterAsEnumString(parameters, its.SOURCE, context)
         split = self.parameterAsEnumString(parameters, its.SPLIT, context)
         return {
-            "reader": its.READERS[source],
+            "reader": READERS[source],
             "source": text(its.DATA),
             "output": self.parameterAsString(parameters, its.OUTPUT, context),
             "labels": text(its.MASKS) if source == "folders" else "",
@@ -163,7 +164,7 @@ class PrepareDatasetAlgorithm(BaseAlgorithm):
             "only": text(its.ONLY),
             "classes": list(spec_texts.class_groups(text(its.CLASSES))),
             "ignore": list(spec_texts.words(text(its.IGNORE))),
-            "split": "" if split == its.AUTO else split,
+            "split": "" if split == AUTO else split,
             "fractions": list(spec_texts.fractions(text(its.FRACTIONS))),
             "lists": list(spec_texts.words(text(its.LISTS))),
             "groups": text(its.GROUPS),

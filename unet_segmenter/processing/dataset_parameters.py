@@ -16,6 +16,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
+from ..runners.training_choices import AUTO, READERS, SPLITS
 from .base_algorithm import BaseAlgorithm
 from .compat import DOUBLE, FOLDER, INTEGER, VECTOR_POLYGON
 from .label_layer import field_parameter, label_parameter
@@ -53,16 +54,7 @@ CITATION = "CITATION"
 OVERWRITE = "OVERWRITE"
 OUTPUT = "OUTPUT"
 
-# What the images come as -> the reader of `training.prepare_spec` and what it needs.
 GEO = "raster"
-READERS = {
-    GEO: "geo",
-    "folders": "folder",
-    "aeroscapes": "aeroscapes",
-    "semantic-drone": "semantic-drone",
-}
-AUTO = "auto"
-SPLITS = (AUTO, "blocks", "groups", "clusters", "lists", "random")
 
 
 class _Number(NamedTuple):
@@ -209,7 +201,7 @@ def _add_classes(algorithm: BaseAlgorithm) -> None:
 
 def _add_split(algorithm: BaseAlgorithm) -> None:
     algorithm.add(
-        static_enum(SPLIT, "Split", list(SPLITS), AUTO),
+        static_enum(SPLIT, "Split", [AUTO, *SPLITS], AUTO),
         "What stays together on one side. blocks: squares of a raster. groups: sites, "
         "sequences, or a table's. clusters: similar images. lists: files that you have. "
         "random: nothing, which flatters the scores wherever images overlap. auto takes what "

@@ -15,6 +15,15 @@ from ..engine.errors import InputError, JobError
 
 AUTO = "auto"
 
+# What the images of a data set come as -> the reader of `training`.
+READERS = {
+    "raster": "geo",
+    "folders": "folder",
+    "aeroscapes": "aeroscapes",
+    "semantic-drone": "semantic-drone",
+}
+SPLITS = ("blocks", "groups", "clusters", "lists", "random")
+
 PRESETS = {
     "lite0": "a U-Net on EfficientNet-Lite0: for most purposes",
     "lite1": "the same on Lite1: larger, slower",
