@@ -105,8 +105,8 @@ def calibrate(
 
     With two groups or more every group is judged by a fit on the others, and the numbers are
     pooled over them. A class whose probabilities so become worse (by their cross-entropy) keeps
-    them as they are, and one whose IoU becomes worse keeps the fixed threshold: what suits some
-    sites may not suit the next. With one group the numbers are of the pixels that were fitted,
+    them as they are, and one whose IoU becomes worse keeps its decisions ("unchanged"): what suits
+    some sites may not suit the next. With one group the numbers are of the pixels that were fitted,
     and the report says so.
 
     Parameters
@@ -263,9 +263,9 @@ def _worthwhile(
     raw = replace(plan, method="none")
     if _cross_entropy(fits(plan), k) > _cross_entropy(fits(raw), k):
         plan = raw
-    fixed = replace(plan, threshold="fixed")
-    if plan != fixed and _iou(fits(plan), k) < _iou(fits(fixed), k):
-        plan = fixed
+    unchanged = replace(plan, threshold="unchanged")
+    if plan.threshold != "fixed" and _iou(fits(plan), k) < _iou(fits(unchanged), k):
+        plan = unchanged
     return plan
 
 

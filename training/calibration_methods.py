@@ -120,4 +120,8 @@ THRESHOLDS: dict[str, Callable[..., float]] = {
     "best": _best,
     "otsu": _otsu,
     "fixed": lambda _histogram, _k, _calibration, fixed: fixed,
+    # The decisions that the fixed threshold made before calibration.
+    "unchanged": lambda _histogram, _k, calibration, fixed: float(
+        applied(np.float64(fixed), calibration)
+    ),
 }

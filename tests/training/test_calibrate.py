@@ -87,6 +87,30 @@ def test_what_makes_unseen_groups_worse_is_left_out_class_by_class():
     assert rows["road"]["ece_after"] < 0.6 * rows["road"]["ece_before"]
 
 
+def test_an_unchanged_threshold_leaves_every_decision_as_it_was(groups):
+    fitted = calibrate(groups, NAMES, CalibrationPlan("platt", "unchanged")).classes[0]
+    assert not fitted.calibration.is_identity
+    raw = np.linspace(0.001, 0.999, 500, dtype=np.float32)
+    raw = raw[np.abs(raw - 0.5) > 1e-3]
+    calibrated = apply_calibration(raw[:, None], [fitted.calibration])[:, 0]
+    assert ((calibrated >= fitted.threshold) == (raw >= 0.5)).all()
+
+
+def test_no_threshold_is_chosen_that_makes_unseen_groups_worse_than_none():
+    """The best threshold of one site is a bad one on the other, and 0.5 fits both halfway."""
+    rng = np.random.default_rng(0)
+
+    def site(cut):
+        logits = rng.normal(0, 2, (20_000, 1))
+        labels = (logits[:, 0] + rng.normal(0, 0.5, 20_000) > cut).astype(np.uint8)
+        return histogram_of_logits(logits, labels)
+
+    found = calibrate({"low": site(-1.5), "high": site(1.5)}, ["tree"])
+    row = found.report["per_class"]["tree"]
+    assert row["threshold"] == "unchanged"
+    assert row["iou_at_threshold_after"] >= row["iou_at_half_before"] - 0.003
+
+
 def test_a_temperature_has_no_offset_and_none_changes_nothing(groups):
     fitted = calibrate(groups, NAMES, CalibrationPlan("temperature")).classes[0].calibration
     assert fitted.offset == 0
