@@ -10,6 +10,7 @@ from typing import Protocol
 
 COMMANDS = {
     "prepare": "prepare",
+    "batch": "batch",
     "train": "train",
     "crossvalidate": "crossvalidate",
     "compare": "compare",
