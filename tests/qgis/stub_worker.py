@@ -84,6 +84,8 @@ def prepare(job: PlainJob, progress: Progress) -> PlainJob:
     folder = Path(job.values["output"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text("<html></html>", encoding="utf-8")
+    classes = {"classes": [{"value": 1, "name": "grass"}, {"value": 2, "name": "tree"}]}
+    (folder / "dataset.json").write_text(json.dumps(classes), encoding="utf-8")
     return PlainJob(
         {
             "folder": str(folder),

@@ -42,6 +42,22 @@ def test_a_stage_that_was_just_logged_is_not_named_again(feedback):
     assert feedback.progress() == 25
 
 
+def test_the_time_left_is_told_now_and_then_and_a_new_stage_at_once(feedback):
+    now = [0.0]
+    progress = FeedbackProgress(feedback, clock=lambda: now[0])
+    for second in range(50):
+        now[0] = float(second)
+        progress.advance(second, 100, f"epoch 1 of 2, {100 - second} s left")
+    progress.advance(50, 100, "epoch 2 of 2, 50 s left")
+    assert feedback.stages == [
+        "epoch 1 of 2, 100 s left",
+        "epoch 1 of 2, 80 s left",
+        "epoch 1 of 2, 60 s left",
+        "epoch 2 of 2, 50 s left",
+    ]
+    assert feedback.progress() == 50
+
+
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
 def test_a_message_keeps_its_level(feedback, level):
     FeedbackProgress(feedback).log(level, "One sentence.")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -114,6 +115,72 @@ def test_one_algorithm_runs_one_raster_after_the_other_as_batch_does(
     jobs = [text for _, text in feedback.told if text.startswith("job=")]
     inputs = [re.search(r'"input": "[^"]*/(\w)\.tif"', job).group(1) for job in jobs]
     assert inputs == ["a", "b", "c"]
+
+
+def test_a_model_prepares_trains_maps_and_evaluates(
+    provider, native, stub_engine, context, feedback, raster, polygons, tmp_path
+):
+    """The four steps, each fed by the one before; the stub does the work."""
+    model = QgsProcessingModelAlgorithm("From labels to a judged map", "Tests")
+    image = QgsProcessingParameterRasterLayer("image", "Image")
+    model.addModelParameter(image, QgsProcessingModelParameter("image"))
+    given = Source.fromModelParameter("image")
+    steps = {
+        "preparedataset": {
+            "RASTER": given,
+            "LABELS": Source.fromStaticValue(polygons),
+            "FIELD": Source.fromStaticValue("kind"),
+            "OUTPUT": Source.fromStaticValue(str(tmp_path / "set")),
+        },
+        "trainmodel": {
+            "DATASET": Source.fromChildOutput("preparedataset", "OUTPUT"),
+            "EPOCHS": Source.fromStaticValue(2),
+            "OUTPUT": Source.fromStaticValue(str(tmp_path / "model")),
+        },
+        "segment": {
+            "INPUT": given,
+            "MODEL_FILE": Source.fromChildOutput("trainmodel", "OUTPUT"),
+            "OUTPUT": Source.fromStaticValue(str(tmp_path / "map.tif")),
+        },
+        "evaluate": {
+            "INPUT": Source.fromChildOutput("segment", "OUTPUT"),
+            "REFERENCE": Source.fromStaticValue(polygons),
+            "FIELD": Source.fromStaticValue("kind"),
+            "HTML": Source.fromStaticValue(str(tmp_path / "report.html")),
+        },
+    }
+    for name, sources in steps.items():
+        child = QgsProcessingModelChildAlgorithm(f"unet_segmenter:{name}")
+        child.setChildId(name)
+        for parameter, source in sources.items():
+            child.addParameterSources(parameter, [source])
+        model.addChildAlgorithm(child)
+    results, success = model.run({"image": raster}, context, feedback)
+    assert success, feedback.told
+    jobs = [json.loads(text[4:]) for _, text in feedback.told if text.startswith("job=")]
+    assert [job.get("reader", job.get("preset")) for job in jobs[:2]] == ["geo", "lite0"]
+    assert jobs[1]["dataset"] == str(tmp_path / "set")
+    assert jobs[2]["model"] == str(tmp_path / "model")
+    assert jobs[3]["input"] == str(tmp_path / "map.tif")
+    assert results["CHILD_RESULTS"]["evaluate"]["MEAN_IOU"] == 0.5
+
+
+def test_one_data_set_is_prepared_after_the_other_as_batch_does(
+    provider, stub_engine, context, feedback, tmp_path
+):
+    registry = QgsApplication.processingRegistry()
+    algorithm = registry.createAlgorithmById("unet_segmenter:preparedataset")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        parameters = {
+            "SOURCE": "folders",
+            "FOLDER": str(tmp_path / name),
+            "OUTPUT": str(tmp_path / f"{name}_set"),
+        }
+        assert algorithm.checkParameterValues(parameters, context)[0]
+        results, success = algorithm.run(parameters, context, feedback)
+        assert success
+        assert results["OUTPUT"] == str(tmp_path / f"{name}_set")
 
 
 def test_qgis_process_runs_a_model_with_the_real_engine(
