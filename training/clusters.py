@@ -27,7 +27,7 @@ from unet_segmenter.engine.progress import Progress
 from .images import as_rgb, read_image
 from .similarity import describe, similarities
 
-_SIDE = 480  # of the picture in which keypoints are found, px
+_SIDE = 480  # of the picture in which keypoints are found, at most, and of the unit "px" here
 _KEYPOINTS = 350
 _RATIO = 0.85  # nearest to second nearest descriptor, at most
 _TOLERANCE = 6.0  # px, near the keypoint that tells the similarity; 5 % of the distance more
@@ -136,10 +136,9 @@ def cluster(
             if one == other or done[second, first]:
                 continue
             done[first, second] = True
-            count, spread = common_keypoints(keypoints[first], keypoints[second])
-            common[first, second] = common[second, first] = count
-            enough = count >= _LEAST_MATCHES and spread >= _LEAST_SPREAD * _SIDE
-            if enough or alike[first, second] >= _NEAR_COPY:
+            common_here = common_keypoints(keypoints[first], keypoints[second])
+            common[first, second] = common[second, first] = common_here[0]
+            if is_same_place(*common_here) or alike[first, second] >= _NEAR_COPY:
                 parents[max(one, other)] = min(one, other)
     labels = np.array([_root(parents, number) for number in range(len(keypoints))])
     return join_small(labels, common, alike).tolist()
@@ -189,7 +188,7 @@ def find_keypoints(image: np.ndarray) -> Keypoints:
             "split"
         ) from error
     picture = Image.fromarray(np.ascontiguousarray(as_rgb(image))).convert("L")
-    zoom = _SIDE / max(picture.size)
+    zoom = min(1.0, _SIDE / max(picture.size))
     size = max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))
     grey = np.asarray(picture.resize(size, Image.Resampling.LANCZOS), np.float32) / 255
     finder = SIFT(upsampling=1, c_dog=0.006)
@@ -198,7 +197,7 @@ def find_keypoints(image: np.ndarray) -> Keypoints:
     except RuntimeError:  # "found no features"
         return Keypoints(*(np.zeros(0, np.complex64),) * 2, np.zeros((0, 128), np.float32))
     largest = np.argsort(-finder.sigmas, kind="stable")[:_KEYPOINTS]
-    rows, columns = finder.keypoints[largest].T
+    rows, columns = finder.keypoints[largest].T * (_SIDE / max(size))
     descriptors = finder.descriptors[largest].astype(np.float32)
     descriptors /= np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9)
     pose = finder.sigmas[largest] * np.exp(1j * finder.orientations[largest])
@@ -231,6 +230,11 @@ def common_keypoints(first: Keypoints, second: Keypoints) -> tuple[int, float]:
             best = int(counts.max())
             spread = float(min(np.std(start[members]), np.std(end[members])))
     return best, spread
+
+
+def is_same_place(count: int, spread: float) -> bool:
+    """Return whether so many common keypoints that spread so far show one place."""
+    return count >= _LEAST_MATCHES and spread >= _LEAST_SPREAD * _SIDE
 
 
 def _posed(pose: np.ndarray, sign: int) -> np.ndarray:

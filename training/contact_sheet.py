@@ -51,17 +51,17 @@ def draw_contact_sheet(dataset: Dataset, path: Path, seed: int = 0) -> None:
     canvas.save(path, optimize=True)
 
 
-def draw_pairs(dataset: Dataset, pairs: Sequence[tuple[str, str, float]], path: Path) -> None:
-    """Draw pairs of samples side by side, held out and training, into a PNG file."""
+def draw_pairs(dataset: Dataset, pairs: Sequence[tuple[str, str, str]], path: Path) -> None:
+    """Draw pairs of samples (held out, training, what to say of them) into a PNG file."""
     by_name = {sample.name: sample for sample in dataset.samples}
     font = ImageFont.load_default(_FONT)
     drawn = []
-    for held_out, trained, value in pairs:
+    for held_out, trained, said in pairs:
         both = [
             _fitted(as_rgb(dataset.read(by_name[name])[0]), _CELL) for name in (held_out, trained)
         ]
         cell = Image.new("RGB", (2 * _CELL, max(b.height for b in both) + _FONT + 8), "white")
-        words = f"{held_out}  and  {trained}   {value:.2f}"
+        words = f"{held_out}  and  {trained}   {said}"
         ImageDraw.Draw(cell).text((0, 0), words, fill="#333333", font=font)
         for place, picture in enumerate(both):
             cell.paste(picture, (place * _CELL, _FONT + 6))

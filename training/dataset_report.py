@@ -166,7 +166,7 @@ def _share(row: dict[str, Any], px: int, key: str = "") -> float:
 
 
 def _leak(found: dict[str, Any]) -> str:
-    leak = Leak(**{**found, "pairs": tuple(tuple(pair) for pair in found["pairs"])})
+    leak = Leak.from_dict(found)
     verdict = (
         f'<p class="warning">{html.escape(leak.warning[0].upper() + leak.warning[1:])}.</p>'
         if leak.warning
@@ -177,11 +177,17 @@ def _leak(found: dict[str, Any]) -> str:
         f'<td class="number">{value:.3f}</td></tr>'
         for a, b, value in leak.pairs
     )
+    places = (
+        ""
+        if leak.same_place is None
+        else "<p>Of a few held-out samples that were looked at more closely, "
+        f"{leak.same_place:.0%} show a place that a similar training sample shows too.</p>"
+    )
     return (
-        f"{verdict}<p>{leak.share:.1%} of the samples held out have a training sample that is as "
-        f"like them as {leak.threshold:.2f} (1: the same picture). The median held-out sample is "
-        f"like its nearest training sample to {leak.across:.2f}; the median training sample is "
-        f"like the nearest other one to {leak.within:.2f}. The most similar pairs:</p>"
+        f"{verdict}{places}<p>{leak.share:.1%} of the samples held out have a training sample that "
+        f"is as like them as {leak.threshold:.2f} (1: the same picture). The median held-out "
+        f"sample is like its nearest training sample to {leak.across:.2f}; the median training "
+        f"sample is like the nearest other one to {leak.within:.2f}. The most similar pairs:</p>"
         '<table><thead><tr><th>held out</th><th>training</th><th class="number">similarity</th>'
         f"</tr></thead>\n{rows}</table>"
     )
@@ -189,7 +195,9 @@ def _leak(found: dict[str, Any]) -> str:
 
 def _suspicious(dataset: Dataset, found: dict[str, Any]) -> str:
     """Return a picture of the pairs that are over the threshold, or ""."""
-    pairs = [tuple(pair) for pair in found["pairs"] if pair[2] >= found["threshold"]]
+    pairs = [(a, b, f"alike to {v:.2f}") for a, b, v in found["pairs"] if v >= found["threshold"]]
+    pairs = pairs[: _PICTURED // 2]
+    pairs += [(a, b, f"{n} keypoints") for a, b, n in found.get("same_place_pairs", ())]
     if not pairs:
         return ""
     path = dataset.folder / "pairs.part.png"

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from unet_segmenter.engine.errors import Cancelled, OutputError
@@ -26,7 +27,8 @@ from .datasets import Reader
 from .datasets.open_reader import open_reader
 from .describe_dataset import describe_dataset, write_samples
 from .errors import DatasetError
-from .leak import measure_leak
+from .images import read_image
+from .leak import MOST_IMAGES, Leak, measure_leak, measure_overlap
 from .prepare_sample import Record, make_sample
 from .prepare_spec import PrepareSpec
 from .prepare_split import Split, make_split, method_of
@@ -52,9 +54,8 @@ def prepare(spec: PrepareSpec, progress: Progress) -> Dataset:
     reader = open_reader(spec, progress)
     mapping = _class_map(spec, reader)
     names = _names(spec, reader)
-    # Clusters look at each image twice more; 1 is for the rest.
-    stages = 3 if method_of(spec, reader) == "clusters" else 1
-    progress = _Share(progress, stages * len(names) + 1)
+    stages = 3 if method_of(spec, reader) == "clusters" else 1  # they see each image twice more
+    progress = _Share(progress, stages * len(names) + MOST_IMAGES + 1)
     temporary = target.absolute().with_name(f".{target.name}.{os.getpid()}.part")
     try:
         for folder in ("images", "masks", "splits"):
@@ -107,7 +108,7 @@ def _fill(
             (folder / record.mask).unlink()
     balance = balance_of(kept, split.side_of, mapping.classes)
     warn_of_absent(balance, mapping.classes, progress)
-    leak = measure_leak({record.name: record.look for record in kept}, split.side_of)
+    leak = _leak(spec, kept, split, folder, progress)
     if leak.warning:
         progress.log("warning", leak.warning)
     description = describe_dataset(spec, reader, mapping, kept, split)
@@ -120,6 +121,28 @@ def _fill(
     progress.advance(progress.total - 1, progress.total, "drawing the contact sheet")
     draw_contact_sheet(dataset, folder / "contact_sheet.png")
     write_report(dataset, folder / "report.html")
+
+
+def _leak(
+    spec: PrepareSpec, kept: Sequence[Record], split: Split, folder: Path, progress: _Share
+) -> Leak:
+    looks = {record.name: record.look for record in kept}
+    leak = measure_leak(looks, split.side_of)
+    if spec.reader == "geo" or find_spec("skimage") is None:
+        return leak  # chips are apart on the ground; without scikit-image there are no keypoints
+    from .clusters import find_keypoints
+
+    files = {record.name: folder / record.image for record in kept}
+    before = progress.total - MOST_IMAGES - 1
+
+    def tell(done: int) -> None:
+        if progress.cancelled():
+            raise Cancelled("preparing was stopped; nothing was written")
+        progress.advance(before + done, progress.total, "comparing the sides of the split")
+
+    return measure_overlap(
+        leak, looks, split.side_of, lambda name: find_keypoints(read_image(files[name])), tell
+    )
 
 
 def _make_samples(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training.small_sets import VIEWS, view
 from training.clusters import (
     cluster,
     cluster_samples,
@@ -17,38 +18,6 @@ from unet_segmenter.engine.errors import Cancelled
 from unet_segmenter.engine.progress import SilentProgress
 
 pytest.importorskip("skimage", reason="clusters need scikit-image")
-
-
-def garden(number: int) -> Image.Image:
-    """A ground of 900 x 700 px with stones and beds of many sizes, other ones in each garden."""
-    rng = np.random.default_rng(number)
-    ground = Image.new("RGB", (900, 700), tuple(rng.integers(60, 190, 3).tolist()))
-    for _ in range(260):
-        x, y = rng.integers(0, 900), rng.integers(0, 700)
-        wide, high = rng.integers(6, 60, 2)
-        color = tuple(rng.integers(0, 255, 3).tolist())
-        stone = Image.new("RGBA", (int(wide), int(high)), (*color, 255))
-        stone = stone.rotate(float(rng.uniform(0, 360)), expand=True)
-        ground.paste(stone, (int(x), int(y)), stone)
-    return ground
-
-
-def view(number: int, left: int, top: int, turn: float = 0, zoom: float = 1, light: float = 1):
-    """What a drone sees of a garden: 360 x 240 px, turned by degrees, from another height."""
-    wide, high = int(480 / zoom), int(380 / zoom)
-    part = garden(number).crop((left, top, left + wide, top + high)).resize((480, 380))
-    part = part.rotate(turn, Image.Resampling.BICUBIC).crop((60, 70, 420, 310))
-    return np.clip(np.asarray(part) * light, 0, 255).astype(np.uint8)
-
-
-VIEWS = {
-    "a0": (1, 100, 80, 0, 1.0, 1.0),
-    "a1": (1, 160, 120, 37, 1.0, 1.0),
-    "a2": (1, 60, 60, 200, 0.8, 0.8),
-    "b0": (2, 100, 80, 0, 1.0, 1.0),
-    "b1": (2, 150, 60, 90, 1.2, 1.15),
-    "b2": (2, 200, 140, 310, 1.0, 0.9),
-}
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training.small_sets import VIEWS, view
+from training.clusters import find_keypoints
 from training.datasets.aeroscapes import AeroScapes
-from training.leak import measure_leak
+from training.leak import Leak, measure_leak, measure_overlap
 from training.similarity import describe, similarities
 from training.split import split_at_random
 
@@ -77,6 +79,41 @@ def test_a_split_by_films_does_not_leak(looks):
 def test_validation_and_test_are_both_held_against_training(looks):
     side_of = {name: "test" if name == "0_2" else "train" for name in looks}
     assert measure_leak(looks, side_of).pairs[0][0] == "0_2"
+
+
+def garden_views() -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Three views each of two gardens, turned and zoomed, and the split that tears them."""
+    names = list(VIEWS)
+    side_of = {name: "validation" if name.endswith("2") else "train" for name in names}
+    return {name: view(*VIEWS[name]) for name in names}, side_of
+
+
+def test_one_place_seen_by_two_flights_is_found_though_the_pictures_are_not_alike():
+    pytest.importorskip("skimage", reason="keypoints need scikit-image")
+    images, side_of = garden_views()
+    looks = {name: describe(image) for name, image in images.items()}
+    quick = measure_leak(looks, side_of)
+    told = []
+    leak = measure_overlap(
+        quick, looks, side_of, lambda name: find_keypoints(images[name]), told.append
+    )
+    assert (quick.share, quick.warning) == (0.0, "")
+    assert leak.same_place == 1.0
+    assert {(a[0], b[0]) for a, b, _count in leak.same_place_pairs} == {("a", "a"), ("b", "b")}
+    assert "100% of those looked at show a place that training shows too" in leak.warning
+    assert told == list(range(6))
+    assert Leak.from_dict(leak.to_dict()) == leak
+
+
+def test_places_on_one_side_only_are_no_leak():
+    pytest.importorskip("skimage", reason="keypoints need scikit-image")
+    images, _torn = garden_views()
+    side_of = {name: "validation" if name[0] == "b" else "train" for name in images}
+    looks = {name: describe(image) for name, image in images.items()}
+    leak = measure_overlap(
+        measure_leak(looks, side_of), looks, side_of, lambda name: find_keypoints(images[name])
+    )
+    assert (leak.same_place, leak.same_place_pairs, leak.warning) == (0.0, (), "")
 
 
 def test_on_aeroscapes_random_leaks_and_the_lists_where_two_sites_show_one_place(shared_data):
