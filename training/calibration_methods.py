@@ -61,9 +61,10 @@ def _platt(
 
     limit = LARGEST_OFFSET if free_offset else 0.0
     found = minimize(
-        entropy, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B",
+        # For two parameters a method without BLAS, whose threads would cost more than the work.
+        entropy, np.array([1.0, 0.0]), jac=True, method="TNC",
         bounds=[(1 / LARGEST_SCALE, LARGEST_SCALE), (-limit, limit)],
-        options={"ftol": 1e-12, "gtol": 1e-9, "maxiter": 500},
+        options={"ftol": 1e-13, "xtol": 1e-9, "gtol": 1e-9, "maxfun": 1000},
     )  # fmt: skip
     scale, offset = found.x
     return float(scale), float(offset)
