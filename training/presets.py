@@ -139,7 +139,7 @@ class Preset:
 def _lite(variant: str) -> Preset:
     def build(network: Network) -> keras.Model:
         return build_unet(
-            network.channels, variant, deepest_stride=32, reduction=network.reduction,
+            network.channels, variant, reduction=network.reduction,
             dropout=network.dropout, bands=network.bands,
         )  # fmt: skip
 
