@@ -78,7 +78,7 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
         "areas": path(options.areas),
         "bands": options.bands,
         "palette": path(options.palette),
-        "classes": options.classes,
+        "classes": [group for text in options.classes for group in spec_texts.class_groups(text)],
         "ignore": list(names(options.ignore)),
         "only": path(options.only),
         "split": "" if options.split == AUTO else options.split,
