@@ -156,7 +156,8 @@ def calibrate(
         "pixels": int(pooled.counts[0].sum()),
         "per_class": {
             name: {
-                "method": plans[k].method, "threshold": plans[k].threshold,
+                "method": "none" if final[k].calibration.is_identity else plans[k].method,
+                "threshold": plans[k].threshold,
                 "ece_before": _rounded(before[k].ece()), "ece_after": _rounded(after[k].ece()),
                 "iou_at_half_before": _rounded(iou[0][k]),
                 "iou_at_threshold_after": _rounded(iou[1][k]),
