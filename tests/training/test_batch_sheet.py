@@ -22,8 +22,11 @@ def test_the_first_batch_is_drawn_as_crops_beside_their_masks(tmp_path):
     with Image.open(path) as image:
         pixels = np.asarray(image)
     assert pixels.shape == (2 * 32 + GAP, 4 * (64 + GAP) - GAP, 3)
-    stored = {tuple(rgb) for name in ("frame0", "frame1")
-              for rgb in np.asarray(Image.open(data / "images" / f"{name}.png")).reshape(-1, 3)}
+    stored = {
+        tuple(rgb)
+        for name in ("frame0", "frame1")
+        for rgb in np.asarray(Image.open(data / "images" / f"{name}.png")).reshape(-1, 3)
+    }
     crop = {tuple(rgb) for rgb in pixels[:32, :32].reshape(-1, 3)}
     assert crop <= stored  # scaling is undone exactly
     assert not np.array_equal(pixels[:32, :32], pixels[:32, 32:64])  # the mask lies over it
