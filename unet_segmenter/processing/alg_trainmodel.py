@@ -25,10 +25,9 @@ from .parameters import class_names, is_given
 from .worker_run import run_in_worker
 
 _HELP = """
-<p>Trains a U-Net on the data set that <i>Prepare a data set</i> made, corrects its probabilities
-and chooses its thresholds on the validation images, and writes the model that
-<i>Segment an image</i> takes: weights for training and for mapping, and a card with all that is to
-be known of it.</p>
+<p>The data set is one that <i>Prepare a data set</i> made. Probabilities are corrected and
+thresholds chosen on its validation images. The result is a model that <i>Segment an image</i>
+takes: weights to map with and to train further, and a card with all that is to be known of it.</p>
 <p>A page with curves and sample masks grows while it trains; its place is in the log. Every epoch
 is a line in the log, with the time that is left in the progress.</p>
 <p><b>Cancel</b> keeps the best weights so far and says where. The same run, with the same

@@ -106,7 +106,10 @@ class LabelLayer:
     def _field_of(self, parameters: dict[str, Any], context: QgsProcessingContext) -> str:
         if not is_given(parameters, self._field):
             return ""
-        return (self._algorithm.parameterAsFields(parameters, self._field, context) or [""])[0]
+        value = parameters[self._field]
+        if isinstance(value, (list, tuple)):
+            return str(value[0])
+        return str(self._algorithm.parameterAsString(parameters, self._field, context))
 
     def _layer(self, parameters: dict[str, Any], context: QgsProcessingContext) -> QgsMapLayer:
         layer = self._algorithm.parameterAsLayer(parameters, self._name, context)
