@@ -25,6 +25,8 @@ class ChosenClasses(Dataset):
         The data set with all its classes.
     table : ndarray, shape (256,) uint8
         The value here of each value of its masks.
+    learn_all : bool
+        Whether the validation images are training images too.
     """
 
     full: Dataset | None = field(default=None, repr=False, compare=False)
@@ -32,13 +34,22 @@ class ChosenClasses(Dataset):
         default_factory=lambda: np.arange(256, dtype=np.uint8), repr=False, compare=False
     )
 
+    learn_all: bool = False
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """Return the samples of "train", "validation" or "test"."""
+        both = self.learn_all and name == "train"
+        return super().split(name) + (super().split("validation") if both else ())
+
     def read(self, sample: Sample) -> Pair:
         """Return image (H, W, B) and mask (H, W) uint8 with the values of the chosen classes."""
         image, mask = super().read(sample)
         return image, self.table[mask]
 
 
-def choose_classes(dataset: Dataset, names: Sequence[str]) -> ChosenClasses:
+def choose_classes(
+    dataset: Dataset, names: Sequence[str], learn_all: bool = False
+) -> ChosenClasses:
     """Return the data set with the named classes alone, in the order named; all for no names.
 
     Raises
@@ -58,4 +69,4 @@ def choose_classes(dataset: Dataset, names: Sequence[str]) -> ChosenClasses:
         table[known[name].value] = value
     shown = {one.name: getattr(dataset, one.name) for one in fields(Dataset)}
     shown["classes"] = tuple(replace(known[name], value=n) for n, name in enumerate(names, 1))
-    return ChosenClasses(**shown, full=dataset, table=table)
+    return ChosenClasses(**shown, full=dataset, table=table, learn_all=learn_all)

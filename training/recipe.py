@@ -68,7 +68,7 @@ class Recipe:
         if spec.encoder and not preset.pretrained:
             able = " or ".join(one.name for one in PRESETS.values() if one.pretrained)
             raise JobError(f"the preset {preset.name!r} has no pretrained encoder; use {able}")
-        chosen = choose_classes(dataset, spec.classes)
+        chosen = choose_classes(dataset, spec.classes, spec.all_samples)
         network = Network(
             len(chosen.classes), len(dataset.bands), spec.head, spec.width, spec.depth, spec.dropout
         )

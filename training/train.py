@@ -13,8 +13,7 @@ from unet_segmenter.engine.model_card import CARD_NAME
 from unet_segmenter.engine.progress import Progress
 
 from .checkpoint import BEST, read_history
-from .chosen_classes import ChosenClasses
-from .dataset import Dataset, Sample
+from .dataset import Dataset
 from .recipe import Recipe
 from .run import (
     SPEC,
@@ -78,10 +77,11 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     _identity(recipe)
     calibration = _calibration(recipe)
     keep_settings(told, folder)
-    training, held_out = _sides(spec, recipe.dataset)
+    training, held_out = (recipe.dataset.split(side) for side in ("train", "validation"))
     if not spec.finish:
         until = seconds_from_now(spec.minutes)
         title = f"Training {Path(spec.output).name}"
+        _warn_of_squashing(recipe, progress)
         fit_recipe(recipe, training, held_out, folder, progress, title, until)
     if progress.cancelled():
         raise Cancelled(f"Cancelled before the export; the best weights are in {folder / BEST}.")
@@ -89,6 +89,20 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     write_json(folder / RESULT, {**told, "result": _values(result)})
     progress.log("info", f"the model is in {spec.output}, the report in {folder / REPORT}")
     return result
+
+
+def _warn_of_squashing(recipe: Recipe, progress: Progress) -> None:
+    side = recipe.framing.size
+    samples = recipe.dataset.samples
+    if recipe.framing.kind == "squash" and any(
+        (sample.height, sample.width) != (side, side) for sample in samples
+    ):
+        progress.log(
+            "warning",
+            f"the preset {recipe.preset.name!r} learns images squashed to {side}x{side} px, but a "
+            "map is made of the raster as it is: prepare the data set in that size, and give it "
+            "rasters of the same scale",
+        )
 
 
 def _export(recipe: Recipe, calibration: Any, folder: Path, progress: Progress) -> TrainResult:
@@ -150,13 +164,6 @@ def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
     if spec.freeze != "none":
         told["frozen"] = spec.freeze
     return told
-
-
-def _sides(
-    spec: TrainSpec, dataset: ChosenClasses
-) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:  # fmt: skip
-    training, held_out = dataset.split("train"), dataset.split("validation")
-    return (training + held_out if spec.all_samples else training), held_out
 
 
 def _finished(spec: TrainSpec, told: Mapping[str, Any], folder: Path) -> TrainResult | None:

@@ -253,6 +253,29 @@ def test_chosen_classes_are_renumbered_and_the_others_are_none_of_them(data):
     assert chosen.fingerprint() != dataset.fingerprint()
 
 
+def test_training_on_all_images_keeps_the_last_weights_and_says_what_was_seen(data):
+    from training.card import told_dataset, told_split
+
+    usual, everything = _recipe(data), _recipe(data, all_samples=True)
+    assert (len(usual.dataset.split("train")), len(everything.dataset.split("train"))) == (2, 4)
+    assert len(everything.dataset.split("validation")) == 2
+    assert everything.plan.keep == "last"
+    assert "not trained on" in told_split(usual.dataset, usual.dataset.split("validation"))
+    seen = told_split(everything.dataset, everything.dataset.split("validation"))
+    assert "also trained on" in seen
+    assert told_dataset(everything.dataset)["images"]["train"] == 4
+    assert everything.dataset.fingerprint() == usual.dataset.fingerprint()
+
+
+def test_a_preset_that_squashes_warns_where_images_are_of_another_size(data, tmp_path):
+    listener = Listener(lambda one: True)
+    spec = TrainSpec(str(data), str(tmp_path / "c"), preset="course", width=2, size=32)
+    with pytest.raises(Cancelled):
+        train(spec, listener)
+    warnings = [message for level, message in listener.messages if level == "warning"]
+    assert any("squashed to 32x32 px" in message for message in warnings)
+
+
 def _recipe(data, **changes):
     return Recipe.of(TrainSpec(str(data), "out", **changes), Dataset.open(data))
 
