@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,18 +14,16 @@ import numpy as np
 from unet_segmenter.engine.errors import Cancelled, JobError
 from unet_segmenter.engine.progress import Progress
 
-from .augment import Augmentation
 from .checkpoint import BEST, Checkpoint
-from .losses import LOSSES, keras_loss
+from .fit_plan import FitPlan
+from .losses import keras_loss
 from .optimizers import (
-    OPTIMIZERS,
-    SCHEDULES,
     averaged_weights,
     make_optimizer,
     rate_now,
     set_epoch_rate,
 )
-from .stepping import PRECISIONS, Stepper, scope_of
+from .stepping import Stepper, scope_of
 from .validation import Frames, Pair, Verdict, validate
 
 if TYPE_CHECKING:
@@ -33,83 +31,6 @@ if TYPE_CHECKING:
 
 Batches = Callable[[int], Iterable[Pair]]
 """Epoch, from 0, to its batches: images (B, H, W, C) float32 scaled, labels (B, H, W) uint8."""
-
-KEPT = ("mean_iou", "val_loss", "last")
-"""What decides which weights are the best: highest mean IoU, lowest loss, or the last ones."""
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """Everything that decides what a fit comes to, given data and first weights.
-
-    Attributes
-    ----------
-    warm_up : float
-        Share of the steps over which the rate rises from zero.
-    encoder_rate : float
-        The encoder's learning rate, as a share of the decoder's.
-    averaging : float
-        Momentum of the exponential moving average of the weights, which is what is validated
-        and kept; 0 for none.
-    clip_norm : float
-        Longest gradient, over all weights; 0 for any.
-    class_weights : tuple of float
-        One a class, or none; see `losses`.
-    plateau : int
-        Epochs without a better score after which the schedule "plateau" halves the rate.
-    patience : int
-        Epochs without a better score after which training ends; 0 for never.
-    keep : str
-        Of `KEPT`: which weights are the best.
-    precision : str
-        "float32", "bfloat16" or "float16" (mixed).
-    augmentation : Augmentation or None
-        None for images as they are.
-    """
-
-    epochs: int = 28
-    steps: int = 100
-    batch: int = 8
-    rate: float = 1.5e-3
-    encoder_rate: float = 0.3
-    warm_up: float = 0.04
-    weight_decay: float = 1e-3
-    averaging: float = 0.99
-    clip_norm: float = 5.0
-    loss: str = "dice+bce"
-    seed: int = 2026
-    augmentation: Augmentation | None = field(default_factory=Augmentation)
-    optimizer: str = "adamw"
-    schedule: str = "cosine"
-    plateau: int = 3
-    patience: int = 0
-    class_weights: tuple[float, ...] = ()
-    keep: str = "mean_iou"
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        """Refuse names that no table has, and numbers that make no sense."""
-        tables = {
-            "loss": LOSSES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "keep": KEPT,
-            "precision": PRECISIONS,
-        }  # fmt: skip
-        for name, table in tables.items():
-            if getattr(self, name) not in table:
-                raise JobError(
-                    f"{name} {getattr(self, name)!r} is unknown; there are {', '.join(table)}"
-                )
-        for name in ("epochs", "steps", "batch", "rate", "plateau"):
-            if not getattr(self, name) > 0:
-                raise JobError(f"{name} must be above 0, not {getattr(self, name)}")
-        if not 0 <= self.averaging < 1:
-            raise JobError(f"averaging must be 0 or more and below 1, not {self.averaging}")
-        if any(not weight > 0 for weight in self.class_weights):
-            raise JobError(f"class weights must be above 0, not {list(self.class_weights)}")
-
-    @property
-    def head(self) -> str:
-        """The head that the loss is for: "sigmoid" or "softmax"."""
-        return LOSSES[self.loss].head
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-    from .fit import FitPlan
+    from .fit_plan import FitPlan
 
 NEVER = 2**31 - 1
 LOSS_SCALE = 2.0**15

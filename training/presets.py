@@ -13,7 +13,7 @@ from unet_segmenter.engine.errors import JobError
 from .course_unet import build_course_unet
 from .dataset import Dataset, Scaling
 from .encoder_lite import MEAN, STDDEV, stages
-from .fit import FitPlan
+from .fit_plan import FitPlan
 from .framing import Framing
 from .plain_unet import DEPTH, WIDTH, build_plain_unet
 from .unet import build_unet

@@ -19,8 +19,9 @@ from unet_segmenter.engine.progress import Progress
 from .checkpoint import BEST, LAST, replace_file
 from .dataset import Dataset, Sample
 from .fit import FitState, Watcher, fit
+from .picked_samples import check_classes
 from .presets import Network, freeze, preset_of
-from .recipe import Recipe, check_classes, load_encoder
+from .recipe import Recipe, load_encoder
 from .stepping import in_precision, scope_of, strategy_over
 from .train_spec import RUN, TrainSpec
 

@@ -18,10 +18,8 @@ from training.crossvalidate import (
     calibration_from,
     crossvalidate,
     folds_of,
-    markdown,
-    read_tallies,
-    write_tallies,
 )
+from training.crossvalidation_results import markdown, read_tallies, write_tallies
 from training.dataset import Dataset
 from training.errors import DatasetError
 from training.evaluate import Tally

@@ -68,7 +68,7 @@ def add_start(parser: ArgumentParser, required: bool = False) -> None:
 
 def add_recipe(parser: ArgumentParser) -> None:
     """Add what decides the weights; what is not given is as the preset has it."""
-    from ..fit import KEPT
+    from ..fit_plan import KEPT
     from ..losses import LOSSES
     from ..optimizers import OPTIMIZERS, SCHEDULES
     from ..presets import HEADS, PRESETS
