@@ -188,11 +188,15 @@ class Dataset:
         for sample in sorted(self.samples, key=lambda sample: sample.name):
             digest.update(f"{sample.name},{sample.group},{sample.split}".encode())
             for path in (sample.image, sample.mask):
-                try:
-                    digest.update(hashlib.sha256(path.read_bytes()).digest())
-                except OSError as error:
-                    raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
+                digest.update(_digest_of(path))
         return digest.hexdigest()
+
+
+def _digest_of(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _read_samples(folder: Path) -> list[Sample]:

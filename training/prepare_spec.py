@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What to prepare: a data set's source, classes, split and size, as a value that travels as JSON."""
+"""What to prepare: source, classes, split and size, as a value that travels as JSON."""
 
 from __future__ import annotations
 
@@ -118,6 +118,10 @@ class PrepareSpec:
             _among(self.split, "split", SPLIT_METHODS)
         if self.split == "blocks" and self.reader != "geo":
             raise JobError("a split by blocks is for georeferenced rasters (reader geo)")
+        self._check_sizes()
+        self._check_shares()
+
+    def _check_sizes(self) -> None:
         if self.chip < 16 or not 0 <= self.overlap < self.chip:
             raise JobError(
                 f"chip {self.chip} and overlap {self.overlap}: chips have 16 px or more, "
@@ -129,6 +133,12 @@ class PrepareSpec:
             raise JobError(f"size {self.size} must be a width and a height in px")
         if self.size and self.scale != 1:
             raise JobError("give a scale or a size, not both")
+        if min(self.block, self.gap, self.rim or 0) < 0:
+            raise JobError("block, gap and rim must not be negative")
+        if self.gsd is not None and self.gsd <= 0:
+            raise JobError(f"gsd {self.gsd} must be above 0 m")
+
+    def _check_shares(self) -> None:
         for name in ("min_labelled", "min_positive"):
             if not 0 <= getattr(self, name) <= 1:
                 raise JobError(f"{name} {getattr(self, name)} must lie between 0 and 1")
@@ -136,10 +146,6 @@ class PrepareSpec:
             raise JobError(f"fractions {self.fractions} must be two or three shares")
         if abs(sum(self.fractions) - 1) > 1e-6:
             raise JobError(f"fractions {self.fractions} sum to {sum(self.fractions):g}, not to 1")
-        if min(self.block, self.gap, self.rim or 0) < 0:
-            raise JobError("block, gap and rim must not be negative")
-        if self.gsd is not None and self.gsd <= 0:
-            raise JobError(f"gsd {self.gsd} must be above 0 m")
 
     def to_json(self) -> str:
         """Return the spec as a JSON text."""

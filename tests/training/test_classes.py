@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.classes import PRESETS, SourceClass, class_map
@@ -101,6 +101,7 @@ def test_the_presets_of_semantic_drone_name_classes_that_it_has(preset):
     assert set(mapping.value_of.values()) == set(range(len(mapping.classes) + 1))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0, 1, 2, 7]), min_size=1, max_size=40),
     st.sampled_from([np.uint8, np.int32, np.int64, np.uint16]),

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from training.dataset import SPLITS
@@ -74,6 +74,7 @@ GROUPS = {f"{group}{n}": group for group, size in zip("abcdefg", range(2, 16, 2)
           for n in range(size)}  # fmt: skip
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text("xyz0", min_size=1, max_size=4), st.sampled_from("abcdef"), min_size=9),
     st.integers(0, 5),
