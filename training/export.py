@@ -68,6 +68,9 @@ class ExportPlan:
         instance, is taken as it is.
     training : dict
         What the card tells of the training.
+    unseen : dict, optional
+        Scores on images that the recipe's networks did not learn from (a cross-validation's): the
+        card tells them as its metrics where this network learned from all images.
     halo_images, proof_images, bf16_images : int
         Validation images by which halo, blocks and bfloat16 are measured; 0 proof images leaves
         the theoretical halo, 0 bf16 images leaves bfloat16 out.
@@ -78,6 +81,7 @@ class ExportPlan:
     head: str = "sigmoid"
     calibration: CalibrationPlan | CalibrationResult = field(default_factory=CalibrationPlan)
     training: dict[str, Any] = field(default_factory=dict)
+    unseen: dict[str, Any] | None = None
     halo_images: int = 12
     proof_images: int = 6
     bf16_images: int = 60
@@ -169,6 +173,9 @@ def export(
     evaluation = evaluate(network, card, dataset, samples)
     content["metrics"] = {"split": told_split(dataset, samples), **evaluation.metrics()}
     report(f"mean IoU {content['metrics']['mean_iou']}")
+    if plan.unseen is not None:
+        content["metrics_on_learned_images"] = content["metrics"]
+        content["metrics"] = plan.unseen
     few = _few(samples, plan.bf16_images)
     content |= _bf16(network, card, dataset, evaluation, few, images, report)
     return ExportResult(write_card(content, folder), evaluation)

@@ -13,6 +13,7 @@ from unet_segmenter.engine.model_card import CARD_NAME
 from unet_segmenter.engine.progress import Progress
 
 from .checkpoint import BEST, read_history
+from .crossvalidation_results import NAME
 from .dataset import Dataset
 from .recipe import Recipe
 from .run import (
@@ -115,6 +116,7 @@ def _export(recipe: Recipe, calibration: Any, folder: Path, progress: Progress) 
     plan = ExportPlan(
         _identity(recipe), recipe.scaling, recipe.network.head, calibration,
         {**_told_training(recipe, len(history)), "best_epoch": int(best["epoch"])},
+        _unseen(recipe),
     )  # fmt: skip
     model = best_network(recipe, folder)
     result = export(
@@ -138,12 +140,30 @@ def _calibration(recipe: Recipe) -> Any:
     return calibration_from(Path(spec.calibrate_from), recipe.dataset, plan)
 
 
+def _unseen(recipe: Recipe) -> dict[str, Any] | None:
+    """Return a cross-validation's scores, for a model that learned from the validation images."""
+    spec = recipe.spec
+    if not (spec.all_samples and spec.calibrate_from):
+        return None
+    results = read_json(Path(spec.calibrate_from) / f"{NAME}.json")
+    if results is None:
+        return None
+    sites, steps = len(results["per_site"]), results["plan"]["epochs"] * results["plan"]["steps"]
+    told = (
+        f"{results['data']}: {results['images']} images of {sites} groups, each predicted by one "
+        f"of {results['folds']} networks of this recipe that never saw its group, after "
+        f"{steps} steps, at 0.5"
+    )
+    return {"split": told, **results}
+
+
 def _identity(recipe: Recipe) -> Any:
     from .identity import Identity
 
     spec = recipe.spec
     told = ("title", "description", "license", "citation", "version")
-    changes = {name: getattr(spec, name) or None for name in told}
+    changes: dict[str, Any] = {name: getattr(spec, name) or None for name in told}
+    changes["gsd_range"] = spec.gsd_range or None
     if not changes["description"]:
         changes["description"] = f"{recipe.preset.title}."
     return Identity.of(recipe.dataset, Path(spec.output).name, **changes)

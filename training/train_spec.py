@@ -73,6 +73,9 @@ class TrainSpec:
         Folder of a cross-validation, whose held-out predictions decide both instead.
     title, description, license, citation, version : str
         What the card says; "" takes the data set's.
+    gsd_range : tuple of float
+        Lowest and highest ground sampling distance, m, that the card says the model is for; empty
+        for half to twice that of the data set, where it is known.
     run : str
         Folder of checkpoints and report; "" for the output's name with ".run".
     tensorboard : bool
@@ -110,6 +113,7 @@ class TrainSpec:
     license: str = ""
     citation: str = ""
     version: str = ""
+    gsd_range: tuple[float, ...] = ()
     run: str = ""
     tensorboard: bool = False
     finish: bool = False
@@ -140,6 +144,8 @@ class TrainSpec:
             raise JobError(f"size must be above 0 px, not {self.size}")
         if self.frames is not None and self.frames < 1:
             raise JobError(f"frames must be 1 or more, not {self.frames}")
+        if len(self.gsd_range) not in (0, 2):
+            raise JobError(f"gsd_range is two numbers, not {list(self.gsd_range)}")
         for text in self.class_weights:
             if text != BALANCED:
                 _weight_of(text)

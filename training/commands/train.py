@@ -38,6 +38,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--minutes", type=float, help="begin no further epoch after so long, then export")
     for name in ("title", "description", "license", "citation", "version"):
         add(f"--{name}", default="", help="of the model's card")
+    add(
+        "--gsd-range", type=float, nargs=2, default=(), metavar=("LOW", "HIGH"),
+        help="ground sampling distances in m that the model is for (by the data set's)",
+    )  # fmt: skip
 
 
 def run(options: Namespace) -> None:
