@@ -31,12 +31,15 @@ def test_a_crown_is_the_ellipse_in_its_box_and_the_ground_comes_first() -> None:
     assert (min(ys), max(ys)) == pytest.approx((2015 - 4.5, 2015 - 2.5))
 
 
-def test_frames_are_spread_evenly_over_both_lists(tmp_path: Path) -> None:
+def test_frames_are_spread_evenly_and_two_sites_are_kept_out_of_training(tmp_path: Path) -> None:
     (tmp_path / "ImageSets").mkdir()
-    for part, count in (("trn", 15), ("val", 10)):
-        names = "".join(f"{part}{number}\n" for number in range(count))
-        (tmp_path / "ImageSets" / f"{part}.txt").write_text(names)
-    assert train_demo.some_frames(tmp_path) == ["trn0", "trn7", "trn14", "val0", "val9"]
+    for part, sites in (("trn", ("041", "045")), ("val", ("005", "040"))):
+        names = [f"{site}001_{number:03d}" for site in sites for number in range(8)]
+        (tmp_path / "ImageSets" / f"{part}.txt").write_text("\n".join(names) + "\n")
+    assert train_demo.some_frames(tmp_path) == {
+        "train": ["040001_000", "041001_000"],
+        "validation": ["005001_000", "005001_004", "045001_000", "045001_004"],
+    }
     with pytest.raises(demo.DemoError, match="is no AeroScapes"):
         train_demo.some_frames(tmp_path / "elsewhere")
 

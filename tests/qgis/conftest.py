@@ -7,6 +7,8 @@ import functools
 import json
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,24 @@ class Feedback(QgsProcessingFeedback):
 @pytest.fixture
 def feedback():
     return Feedback()
+
+
+@pytest.fixture
+def cancelled_when_busy(feedback):
+    """Cancel once the worker told its first stage; gives when that was, in a list."""
+    times = []
+
+    def wait_and_cancel():
+        deadline = time.monotonic() + 60
+        while not feedback.stages and time.monotonic() < deadline:
+            time.sleep(0.02)
+        times.append(time.monotonic())
+        feedback.cancel()
+
+    thread = threading.Thread(target=wait_and_cancel, daemon=True)
+    thread.start()
+    yield times
+    thread.join()
 
 
 @pytest.fixture
