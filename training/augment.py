@@ -14,6 +14,9 @@ from PIL import Image, ImageFilter
 
 from .datasets.aeroscapes import IGNORE
 
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in what the eye calls brightness (ITU-R BT.601)."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -142,18 +145,25 @@ def vary_colour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) 
     light = rng.uniform(-how.brightness, how.brightness)
     curve = ramp ** exp(rng.uniform(-how.gamma, how.gamma))
     table = np.float32(np.clip((curve - 0.5) * gains + 0.5 + light, 0, 1) * 255)
-    image = np.stack([table[:, band][image[..., band]] for band in range(3)], axis=-1)
     keep = 0.0 if rng.random() < how.grey else 1 + rng.uniform(-how.saturation, how.saturation)
-    grey = (image @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
-    image = grey + np.float32(keep) * (image - grey)
+    grain = None
     if rng.random() < how.noise:
-        grain = np.float32(rng.uniform(2, 12))
-        image = image + grain * rng.standard_normal(image.shape, np.float32)
-    image = np.clip(image, 0, 255).astype(np.uint8)
+        strength = np.float32(rng.uniform(2, 12))
+        grain = strength * rng.standard_normal(image.shape, np.float32)
+    # Plane by plane and in place: half the time of whole images, and batches wait for it.
+    planes = [np.take(table[:, band], image[..., band]) for band in range(3)]
+    grey = sum(np.float32(share) * p for share, p in zip(LUMA, planes, strict=True))
+    varied = np.empty(image.shape, np.uint8)
+    for band, plane in enumerate(planes):
+        plane *= np.float32(keep)
+        plane += np.float32(1 - keep) * grey
+        if grain is not None:
+            plane += grain[..., band]
+        varied[..., band] = np.clip(plane, 0, 255, out=plane)
     if rng.random() < how.blur:
         blur = ImageFilter.GaussianBlur(rng.uniform(0.4, 1.8))
-        image = np.asarray(Image.fromarray(image).filter(blur))
-    return image
+        varied = np.asarray(Image.fromarray(varied).filter(blur))
+    return varied
 
 
 def _centre(
