@@ -86,7 +86,7 @@ def aeroscapes(folder: Path) -> Course:
         ("aeroscapes", str(folder), "--split", "lists", "--lists", *lists, "--scale", "0.5"),
         (
             *("--preset", "lite0", "--encoder", str(encoder())),
-            *("--epochs", "12", "--steps", "24", "--batch", "8", "--size", "192"),
+            *("--epochs", "16", "--steps", "16", "--batch", "8", "--size", "192"),
             *("--minutes", MINUTES),
         ),
     )
@@ -152,7 +152,7 @@ def tree_crowns() -> Course:
         ),
         (
             *("--preset", "lite0", "--start", str(ROOT / "resources" / "models" / "aeroscapes")),
-            *("--epochs", "12", "--steps", "20", "--batch", "8", "--size", "192"),
+            *("--epochs", "16", "--steps", "16", "--batch", "8", "--size", "192"),
             *("--minutes", MINUTES),
         ),
         test,
