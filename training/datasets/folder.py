@@ -47,6 +47,7 @@ class FolderSet:
     default_ignore = ()
     license = ""
     citation = ""
+    url = ""
     gsd = None
     bands = ()
     rim = 0

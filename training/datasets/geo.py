@@ -75,6 +75,7 @@ class GeoChips:
     default_ignore = ()
     license = ""
     citation = ""
+    url = ""
     rim = 0
     default_split = "blocks"
 

@@ -101,6 +101,7 @@ class SemanticDrone:
     title = "Semantic Drone Dataset"
     license = "non-commercial (TU Graz, Institute of Computer Graphics and Vision)"
     citation = "Semantic Drone Dataset, Institute of Computer Graphics and Vision, TU Graz, 2019"
+    url = "https://dronedataset.icg.tugraz.at"
     gsd = None
     bands = ("red", "green", "blue")
     rim = 0
