@@ -151,8 +151,8 @@ def _unseen(recipe: Recipe) -> dict[str, Any] | None:
     sites, steps = len(results["per_site"]), results["plan"]["epochs"] * results["plan"]["steps"]
     told = (
         f"{results['data']}: {results['images']} images of {sites} groups, each predicted by one "
-        f"of {results['folds']} networks of this recipe that never saw its group, after "
-        f"{steps} steps, at 0.5"
+        f"of {results['folds']} networks of the preset {results['preset']} that never saw its "
+        f"group, after {steps} steps, at 0.5"
     )
     return {"split": told, **results}
 
