@@ -33,6 +33,7 @@ def test_parameters_become_a_job_and_what_is_left_out_is_the_preset_s(
         EPOCHS=2,
         LEARNING_RATE=0.002,
         AUGMENT="no",
+        AVERAGING=0.9,
         CLASS_WEIGHTS="tree=2, grass=1",
         OUTPUT=str(tmp_path / "model"),
     )
@@ -42,6 +43,7 @@ def test_parameters_become_a_job_and_what_is_left_out_is_the_preset_s(
     assert (job["preset"], job["head"], job["freeze"]) == ("lite0", "sigmoid", "none")
     assert (job["classes"], job["class_weights"]) == (["tree"], ["tree=2", "grass=1"])
     assert (job["epochs"], job["rate"], job["augment"]) == (2, 0.002, False)
+    assert job["averaging"] == 0.9
     assert (job["loss"], job["optimizer"], job["start"], job["encoder"]) == (None, None, "", "")
     assert not {"steps", "batch", "size", "seed", "minutes"} & set(job)
     assert results["OUTPUT"] == str(tmp_path / "model")
