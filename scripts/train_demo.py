@@ -87,7 +87,7 @@ def aeroscapes(folder: Path) -> Course:
         (
             *("--preset", "lite0", "--encoder", str(encoder())),
             *("--epochs", "16", "--steps", "16", "--batch", "8", "--size", "192"),
-            *("--minutes", MINUTES),
+            *("--averaging", "0.9", "--minutes", MINUTES),
         ),
     )
 
@@ -153,7 +153,7 @@ def tree_crowns() -> Course:
         (
             *("--preset", "lite0", "--start", str(ROOT / "resources" / "models" / "aeroscapes")),
             *("--epochs", "16", "--steps", "16", "--batch", "8", "--size", "192"),
-            *("--minutes", MINUTES),
+            *("--averaging", "0.9", "--minutes", MINUTES),
         ),
         test,
         (str(others), "--field", "kind"),

@@ -20,7 +20,17 @@ HELP = "a prepared data set -> a trained, calibrated model with its card"
 _OTHER_NAMES = {"learning_rate": "rate"}
 _PLAIN = (
     *("preset", "head", "freeze", "epochs", "steps", "batch", "size", "learning_rate", "seed"),
-    *("width", "depth", "dropout", "half", "patience", "minutes", "calibration", "threshold"),
+    *(
+        "width",
+        "depth",
+        "dropout",
+        "half",
+        "patience",
+        "averaging",
+        "minutes",
+        "calibration",
+        "threshold",
+    ),
     *("all_samples", "tensorboard", "title", "description", "license", "citation", "finish"),
 )
 _CHOICES = ("loss", "optimizer", "schedule", "precision")
@@ -55,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dropout", type=float, default=0.0, help="share of the channels before the head")
     add("--half", action="store_true", help="work at half the resolution (lite0 to lite2)")
     add("--patience", type=int, help="end after so many epochs without a better score")
+    add("--averaging", type=float, help="of the weights: 0.9 suits few steps, 0 is none")
     add("--minutes", type=float, help="begin no further epoch after so long")
     add("--calibration", choices=training_choices.CALIBRATIONS, default="platt")
     add("--threshold", choices=training_choices.THRESHOLDS, default="best")

@@ -50,7 +50,7 @@ _WHOLE = {
     its.DEPTH: "depth",
     its.PATIENCE: "patience",
 }
-_REAL = {its.LEARNING_RATE: "rate", its.MINUTES: "minutes"}
+_REAL = {its.LEARNING_RATE: "rate", its.AVERAGING: "averaging", its.MINUTES: "minutes"}
 _CHOICES = {
     its.LOSS: "loss",
     its.OPTIMIZER: "optimizer",

@@ -55,6 +55,7 @@ CLASS_WEIGHTS = "CLASS_WEIGHTS"
 WIDTH = "WIDTH"
 DEPTH = "DEPTH"
 DROPOUT = "DROPOUT"
+AVERAGING = "AVERAGING"
 HALF = "HALF"
 PATIENCE = "PATIENCE"
 MINUTES = "MINUTES"
@@ -127,6 +128,12 @@ _NUMBERS = (
     _Number(
         *(PATIENCE, "Patience in epochs", INTEGER, 0, 10000),
         "Training ends after so many epochs without a better score; 0 never ends early. "
+        f"{FROM_PRESET}",
+    ),
+    _Number(
+        *(AVERAGING, "Averaging of the weights", DOUBLE, 0, 0.9999),
+        "Momentum of the moving average that is validated and kept. Steadier towards 1, but slow "
+        "to leave the first weights: a training of few steps wants 0.9, or 0 for none. "
         f"{FROM_PRESET}",
     ),
     _Number(
@@ -255,7 +262,7 @@ def _add_decisions(algorithm: BaseAlgorithm) -> None:
     algorithm.add(
         static_enum(THRESHOLD, "Threshold", list(THRESHOLDS), "best"),
         "How the threshold of each class is chosen: best on the validation images, by Otsu's "
-        "method, or fixed at 0.5.",
+        "method, fixed at 0.5, or unchanged: where 0.5 was before the calibration.",
         advanced=True,
     )
     algorithm.add(

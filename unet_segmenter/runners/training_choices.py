@@ -40,7 +40,7 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 SCHEDULES = ("cosine", "ramp", "plateau", "constant")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CALIBRATIONS = ("platt", "temperature", "none")
-THRESHOLDS = ("best", "otsu", "fixed")
+THRESHOLDS = ("best", "otsu", "fixed", "unchanged")
 
 DATASET_FILE = "dataset.json"
 # The network as it was trained: the other files of a model have its normalisation folded away.
