@@ -175,11 +175,17 @@ def _first_sources(spec: TrainSpec) -> tuple[dict[str, str], ...]:
     from .encoder_lite import SOURCE
 
     found: list[dict[str, str]] = [SOURCE] if spec.encoder else []
-    if spec.start and (card := read_json(Path(spec.start) / CARD_NAME)) is not None:
+    if spec.start and (card := _card_of(Path(spec.start))) is not None:
         told = {key: str(card.get(key) or "") for key in ("title", "license", "citation")}
         found.append({**told, "title": f"first weights: {card.get('name')}, {told['title']}"})
         found += [one for one in card.get("sources", ()) if one not in found]
     return tuple(found)
+
+
+def _card_of(start: Path) -> dict[str, Any] | None:
+    """Return the card of a model's folder, or of the model that a run's folder became."""
+    model = start.with_name(start.name.removesuffix(".run"))
+    return read_json(start / CARD_NAME) or read_json(model / CARD_NAME)
 
 
 def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
