@@ -113,6 +113,10 @@ class Difference:
     largest: float
     agreement: float
 
+    def __str__(self) -> str:
+        """Say it in words."""
+        return f"differ by {self.largest:.4f} at most, {self.agreement:.4%} of decisions equal"
+
     @classmethod
     def between(cls, first: np.ndarray, second: np.ndarray, thresholds: np.ndarray) -> Difference:
         """Compare probabilities (..., K) against thresholds (K,)."""
