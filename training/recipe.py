@@ -224,6 +224,10 @@ def _plan(spec: TrainSpec, preset: Preset) -> FitPlan:
     if spec.all_samples:
         changes.setdefault("keep", "last")
     plan = replace(preset.plan, **changes)
+    if spec.averaging is None:
+        # An average over 100 steps would leave a training of 50 with little but its first weights.
+        most = max(0.0, 1 - 10 / (plan.epochs * plan.steps))
+        plan = replace(plan, averaging=min(plan.averaging, round(most, 4)))
     if plan.head != spec.head:
         able = [name for name, loss in LOSSES.items() if loss.head == spec.head]
         raise JobError(

@@ -85,7 +85,8 @@ class TrainSpec:
     minutes : float, optional
         Begin no further epoch after so long; the model is exported then.
     epochs, ..., precision : optional
-        See `training.fit.FitPlan`; None as the preset has it.
+        See `training.fit.FitPlan`; None as the preset has it. The weights' averaging is kept short
+        for trainings of less than a thousand steps.
     """
 
     dataset: str

@@ -145,7 +145,7 @@ def test_grids_that_do_not_fit_are_told_with_the_remedy(qgis, tmp_path):
     assert "Traceback" not in printed
 
 
-TINY = ("PRESET=unet", "WIDTH=4", "DEPTH=2", "STEPS=3", "BATCH=2", "SIZE=32", "SEED=1")
+TINY = ("PRESET=unet", "WIDTH=4", "DEPTH=2", "STEPS=8", "BATCH=2", "SIZE=32", "SEED=1")
 
 
 @pytest.fixture(scope="module")

@@ -276,6 +276,15 @@ def test_a_preset_that_squashes_warns_where_images_are_of_another_size(data, tmp
     assert any("squashed to 32x32 px" in message for message in warnings)
 
 
+def test_the_average_of_the_weights_spans_no_more_than_a_tenth_of_a_short_training(data):
+    spans = {
+        (epochs, steps): _recipe(data, epochs=epochs, steps=steps).plan.averaging
+        for epochs, steps in ((1, 5), (2, 50), (28, 100))
+    }
+    assert spans == {(1, 5): 0.0, (2, 50): 0.9, (28, 100): 0.99}
+    assert _recipe(data, epochs=1, steps=5, averaging=0.5).plan.averaging == 0.5
+
+
 def _recipe(data, **changes):
     return Recipe.of(TrainSpec(str(data), "out", **changes), Dataset.open(data))
 

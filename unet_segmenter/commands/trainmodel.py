@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dropout", type=float, default=0.0, help="share of the channels before the head")
     add("--half", action="store_true", help="work at half the resolution (lite0 to lite2)")
     add("--patience", type=int, help="end after so many epochs without a better score")
-    add("--averaging", type=float, help="of the weights: 0.9 suits few steps, 0 is none")
+    add("--averaging", type=float, help="momentum of the averaged weights; 0 is none")
     add("--minutes", type=float, help="begin no further epoch after so long")
     add("--calibration", choices=training_choices.CALIBRATIONS, default="platt")
     add("--threshold", choices=training_choices.THRESHOLDS, default="best")
