@@ -133,7 +133,7 @@ _NUMBERS = (
     _Number(
         *(AVERAGING, "Averaging of the weights", DOUBLE, 0, 0.9999),
         "Momentum of the moving average that is validated and kept. Steadier towards 1, but slow "
-        "to leave the first weights: a training of few steps wants 0.9, or 0 for none. "
+        "to leave the first weights, so a short training gets less of it by itself. "
         f"{FROM_PRESET}",
     ),
     _Number(
