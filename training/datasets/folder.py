@@ -17,8 +17,54 @@ _MASKS = ("masks", "labels", "mask", "label")
 _PALETTES = ("classes.csv", "class_dict.csv", "palette.csv", "class_dict_seg.csv")
 
 
+class PairedFiles:
+    """What readers of images and masks with the same stems share; these have no groups or lists."""
+
+    root: Path
+    classes: tuple[SourceClass, ...]
+    _images: dict[str, Path]
+    _labels: dict[str, Path]
+
+    def names(self) -> list[str]:
+        """Return the stems of all images."""
+        return sorted(self._images)
+
+    def image(self, name: str) -> np.ndarray:
+        """Return the image as (H, W, B)."""
+        return read_image(self._images[name])
+
+    def labels(self, name: str) -> np.ndarray:
+        """Return the ids (H, W), of a mask of ids or of colours."""
+        path = self.label_file(name)
+        mask = read_labels(path)
+        return mask if mask.ndim == 2 else ids_of_colors(mask, self.classes, path)
+
+    def group(self, _name: str) -> str:
+        """Return "": nothing tells groups."""
+        return ""
+
+    def image_file(self, name: str) -> Path:
+        """Return the image's file."""
+        return self._images[name]
+
+    def label_file(self, name: str) -> Path:
+        """Return the mask's file."""
+        if name not in self._labels:
+            raise DatasetError(f"{self._images[name]}: has no mask {self.where_masks_lie}")
+        return self._labels[name]
+
+    @property
+    def where_masks_lie(self) -> str:
+        """Say where a mask was looked for."""
+        return "of the same name"
+
+    def lists(self) -> dict[str, list[str]]:
+        """Return {}: there is no official split."""
+        return {}
+
+
 @dataclass(frozen=True)
-class FolderSet:
+class FolderSet(PairedFiles):
     """Read images below ``root``/images (or ``root``) and masks of ids or of colours.
 
     Parameters
@@ -71,38 +117,6 @@ class FolderSet:
         """All classes but a background."""
         skipped = {"background", "unlabeled", "unlabelled", "none"}
         return tuple(cls.name for cls in self.classes if cls.name.lower() not in skipped)
-
-    def names(self) -> list[str]:
-        """Return the stems of all images."""
-        return sorted(self._images)
-
-    def image(self, name: str) -> np.ndarray:
-        """Return the image as (H, W, B)."""
-        return read_image(self._images[name])
-
-    def labels(self, name: str) -> np.ndarray:
-        """Return the ids (H, W)."""
-        path = self.label_file(name)
-        mask = read_labels(path)
-        return mask if mask.ndim == 2 else ids_of_colors(mask, self.classes, path)
-
-    def group(self, _name: str) -> str:
-        """Return "": plain folders tell no groups."""
-        return ""
-
-    def image_file(self, name: str) -> Path:
-        """Return the image's file."""
-        return self._images[name]
-
-    def label_file(self, name: str) -> Path:
-        """Return the mask's file."""
-        if name not in self._labels:
-            raise DatasetError(f"{self._images[name]}: has no mask of the same name")
-        return self._labels[name]
-
-    def lists(self) -> dict[str, list[str]]:
-        """Return {}."""
-        return {}
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:

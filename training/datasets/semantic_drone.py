@@ -6,13 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ..classes import PRESETS, SourceClass
 from ..errors import DatasetError
-from ..images import read_image, read_labels
-from ..palette import ids_of_colors, read_palette
-from .folder import files_by_stem
+from ..palette import read_palette
+from .folder import PairedFiles, files_by_stem
 
 _BUILT_IN = (
     ("unlabeled", "#000000"), ("paved-area", "#804080"), ("dirt", "#824c00"),
@@ -72,7 +69,7 @@ PALETTES = (
 
 
 @dataclass(frozen=True)
-class SemanticDrone:
+class SemanticDrone(PairedFiles):
     """Read images and masks below ``root``, whatever the layout.
 
     Parameters
@@ -117,37 +114,10 @@ class SemanticDrone:
         object.__setattr__(self, "_images", files_by_stem(self.root / layout.images))
         object.__setattr__(self, "_labels", files_by_stem(self.root / layout.labels))
 
-    def names(self) -> list[str]:
-        """Return the stems of all images."""
-        return sorted(self._images)
-
-    def image(self, name: str) -> np.ndarray:
-        """Return the image as (H, W, 3) uint8."""
-        return read_image(self._images[name])
-
-    def labels(self, name: str) -> np.ndarray:
-        """Return the ids (H, W), of a mask of ids or of colours."""
-        path = self.label_file(name)
-        mask = read_labels(path)
-        return mask if mask.ndim == 2 else ids_of_colors(mask, self.classes, path)
-
-    def group(self, _name: str) -> str:
-        """Return "": the ids are shuffled over the gardens."""
-        return ""
-
-    def image_file(self, name: str) -> Path:
-        """Return the image's file."""
-        return self._images[name]
-
-    def label_file(self, name: str) -> Path:
-        """Return the mask's file."""
-        if name not in self._labels:
-            raise DatasetError(f"{self._images[name]}: has no mask in {self.layout.labels}")
-        return self._labels[name]
-
-    def lists(self) -> dict[str, list[str]]:
-        """Return {}: there is no official split."""
-        return {}
+    @property
+    def where_masks_lie(self) -> str:
+        """Say where a mask was looked for."""
+        return f"in {self.layout.labels}"
 
 
 def _layout_of(root: Path) -> Layout:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import JobError
+from .json_values import from_json_values, to_json_values
 from .metrics import BOUNDARY_TOLERANCE
 from .model_card import NODATA_VALUE
 
@@ -103,7 +104,7 @@ class EvaluateJob:
 
     def to_json(self) -> dict[str, Any]:
         """The job as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        return to_json_values(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> EvaluateJob:
@@ -114,15 +115,7 @@ class EvaluateJob:
         JobError
             If a field is unknown, missing, or of the wrong kind.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(content) - known)
-        if unknown:
-            raise JobError(f"The job has unknown fields: {', '.join(unknown)}.")
-        content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        try:
-            return cls(**content)
-        except TypeError as error:
-            raise JobError(f"The job is incomplete or malformed: {error}.") from error
+        return from_json_values(cls, content)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import JobError
+from .json_values import from_json_values, to_json_values
 
 RUNTIMES = ("auto", "openvino", "onnxruntime", "tensorflow")
 PRECISIONS = ("auto", "f32", "bf16")
@@ -133,7 +134,7 @@ class JobSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The job as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        return to_json_values(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> JobSpec:
@@ -144,15 +145,7 @@ class JobSpec:
         JobError
             If a field is unknown, missing, or of the wrong kind.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(content) - known)
-        if unknown:
-            raise JobError(f"The job has unknown fields: {', '.join(unknown)}.")
-        content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        try:
-            return cls(**content)
-        except TypeError as error:
-            raise JobError(f"The job is incomplete or malformed: {error}.") from error
+        return from_json_values(cls, content)
 
 
 @dataclass(frozen=True)
