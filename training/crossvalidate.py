@@ -64,6 +64,8 @@ class CrossSpec:
         Do these folds alone, from 1; the results are written when all are done.
     predictions : bool
         Keep each image's probabilities (H, W, K) as uint8, p * 254, in an npz file.
+    together : tuple of tuple of str
+        Groups that never part, as they show the same place.
     """
 
     train: TrainSpec
@@ -71,6 +73,7 @@ class CrossSpec:
     select: str = "last"
     only: tuple[int, ...] = ()
     predictions: bool = False
+    together: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -101,8 +104,10 @@ def crossvalidate(spec: CrossSpec, progress: Progress) -> dict[str, Any] | None:
     changes = {"keep": "last"} if spec.select == "last" else {}
     train_spec = replace(spec.train, **changes)
     recipe = Recipe.of(train_spec, dataset)
-    folds = folds_of(recipe.dataset, spec.folds)
-    told = settings_of(train_spec, dataset, folds=spec.folds, select=spec.select)
+    folds = folds_of(recipe.dataset, spec.folds, spec.together)
+    told = settings_of(
+        train_spec, dataset, folds=spec.folds, select=spec.select, together=spec.together
+    )
     keep_settings(told, spec.folder)
     wanted = spec.only or range(1, spec.folds + 1)
     for place, number in enumerate(wanted):
@@ -121,7 +126,8 @@ def crossvalidate(spec: CrossSpec, progress: Progress) -> dict[str, Any] | None:
     names = [cls.name for cls in recipe.dataset.classes]
     results = {
         "data": recipe.dataset.title, "preset": recipe.preset.name, "folds": spec.folds,
-        "select": spec.select, "plan": asdict(recipe.plan), "network": asdict(recipe.network),
+        "select": spec.select, "together": spec.together,
+        "plan": asdict(recipe.plan), "network": asdict(recipe.network),
         **results_of(names, tallies, fold_of),
     }  # fmt: skip
     write_results(spec.folder, results)
@@ -130,24 +136,40 @@ def crossvalidate(spec: CrossSpec, progress: Progress) -> dict[str, Any] | None:
 
 
 def folds_of(
-    dataset: Dataset, count: int
-) -> list[tuple[list[Sample], list[Sample]]]:  # fmt: skip
+    dataset: Dataset, count: int, together: Sequence[Sequence[str]] = ()
+) -> list[tuple[list[Sample], list[Sample]]]:
     """Return (train, held out) of each fold: all images but those of the test split, by group.
+
+    Parameters
+    ----------
+    together : sequence of sequence of str
+        Groups that count as one, as they show the same place.
 
     Raises
     ------
     DatasetError
-        If there are fewer groups than folds.
+        If there are fewer groups than folds, or none of a name in ``together``.
     """
     samples = [*dataset.split("train"), *dataset.split("validation")]
     samples.sort(key=lambda sample: sample.name)
-    groups = {sample.group for sample in samples}
-    if not 2 <= count <= len(groups):
+    place_of = {sample.group: sample.group for sample in samples}
+    for groups in together:
+        for group in groups:
+            if group not in place_of:
+                raise DatasetError(
+                    f"{dataset.folder}: there is no group {group!r} to keep together with others; "
+                    f"there are {', '.join(place_of)}"
+                )
+        joined = {place_of[group] for group in groups}
+        first = min(joined)
+        place_of = {name: first if place in joined else place for name, place in place_of.items()}
+    places = set(place_of.values())
+    if not 2 <= count <= len(places):
         raise DatasetError(
-            f"{dataset.folder}: its {len(samples)} images are of {len(groups)} groups, which makes "
-            f"2 to {len(groups)} folds, not {count}"
+            f"{dataset.folder}: its {len(samples)} images are of {len(places)} groups, which makes "
+            f"2 to {len(places)} folds, not {count}"
         )
-    return leave_sites_out(samples, count, group_of=lambda sample: sample.group)
+    return leave_sites_out(samples, count, group_of=lambda sample: place_of[sample.group])
 
 
 def fold_folder(folder: Path, number: int) -> Path:

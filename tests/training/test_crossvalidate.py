@@ -69,6 +69,19 @@ def test_every_image_is_held_out_once_and_no_group_is_on_both_sides(spec):
         folds_of(dataset, 6)
 
 
+def test_groups_of_one_place_are_never_parted(spec):
+    dataset = choose_classes(Dataset.open(spec.train.dataset), ())
+    together = [("site0", "site3"), ("site3", "site4")]
+    folds = folds_of(dataset, 3, together)
+    held = [{sample.group for sample in held_out} for _train, held_out in folds]
+    assert {"site0", "site3", "site4"} in held
+    assert sorted(name for sites in held for name in sites) == [f"site{n}" for n in range(5)]
+    with pytest.raises(DatasetError, match="of 3 groups, which makes 2 to 3 folds, not 4"):
+        folds_of(dataset, 4, together)
+    with pytest.raises(DatasetError, match="no group 'site9' to keep together"):
+        folds_of(dataset, 2, [("site0", "site9")])
+
+
 def test_scores_are_of_all_held_out_images_by_class_and_site_with_their_spread(spec, results):
     assert results["images"] == 5
     assert sorted(results["per_site"]) == [f"site{n}" for n in range(5)]

@@ -18,6 +18,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_output(parser, "folder to write: a run a fold, crossvalidation.json, .csv and .md")
     add = parser.add_argument
     add("--folds", type=int, default=4, help="(default: %(default)s)")
+    add(
+        "--together", nargs="+", action="append", default=[], metavar="GROUP",
+        help="groups of the same place, never parted (may be given several times)",
+    )  # fmt: skip
     add("--only", type=int, nargs="+", default=[], help="do these folds alone, from 1")
     add(
         "--select", choices=("last", "best"), default="last",
@@ -35,7 +39,7 @@ def run(options: Namespace) -> None:
     frames = options.frames or (FRAMES if options.select == "last" else None)
     spec = CrossSpec(
         spec_of(options, frames=frames), options.folds, options.select, tuple(options.only),
-        options.predictions,
+        options.predictions, tuple(map(tuple, options.together)),
     )  # fmt: skip
     with console() as progress:
         crossvalidate(spec, progress)
