@@ -97,5 +97,10 @@ def class_confidence(probabilities: FloatArray) -> FloatArray:
     ndarray of float32, shape (H, W)
         The difference, 0-1.
     """
-    top_two = np.partition(probabilities, -2, axis=-1)[..., -2:]
-    return top_two[..., 1] - top_two[..., 0]
+    planes = np.moveaxis(probabilities, -1, 0)
+    best, second = np.maximum(planes[0], planes[1]), np.minimum(planes[0], planes[1])
+    for plane in planes[2:]:
+        second = np.maximum(second, np.minimum(best, plane))
+        best = np.maximum(best, plane)
+    lead: FloatArray = best - second
+    return lead

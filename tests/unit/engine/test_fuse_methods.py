@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several probabilities of a pixel become one class, by four rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.fuse_methods import (
+    FUSION_METHODS,
+    FusionRules,
+    confidence,
+    conflict,
+    entropy,
+    fuse,
+    merged,
+    renormalised,
+)
+
+SHAPE = (3, 4, 3)
+ALL_VALID = np.ones(SHAPE[:2], bool)
+METHODS = list(FUSION_METHODS)
+
+shares = st.floats(0, 1, width=32)
+images = arrays(np.float32, SHAPE, elements=shares)
+limits = st.tuples(shares, shares, shares)
+masks = arrays(np.bool_, SHAPE[:2])
+orders = st.permutations([0, 1, 2]).flatmap(
+    lambda order: st.integers(0, 3).map(lambda count: tuple(order[:count]))
+)
+
+
+def pixel(*probabilities: float) -> np.ndarray:
+    return np.array([[probabilities]], np.float32)
+
+
+def decided(probabilities: np.ndarray, **rules: object) -> int:
+    """The class of one pixel whose classes have the values 1, 2 ... and the threshold 0.5."""
+    count = probabilities.shape[-1]
+    settings = {"method": "argmax", "thresholds": (0.5,) * count, **rules}
+    given_rules = FusionRules(values=tuple(range(1, count + 1)), **settings)  # type: ignore[arg-type]
+    return int(fuse(probabilities, given_rules, np.ones((1, 1), bool))[0, 0])
+
+
+def test_argmax_takes_the_most_probable_class_whatever_its_threshold() -> None:
+    assert decided(pixel(0.2, 0.4, 0.3)) == 2
+    assert decided(pixel(0.7, 0.6), thresholds=(0.9, 0.1)) == 1
+
+
+def test_argmax_below_the_unknown_threshold_is_unknown() -> None:
+    assert decided(pixel(0.2, 0.4, 0.3), unknown_threshold=0.41) == 0
+    assert decided(pixel(0.2, 0.4, 0.3), unknown_threshold=0.4) == 2
+
+
+def test_priority_takes_the_first_class_that_claims_the_pixel() -> None:
+    p = pixel(0.9, 0.6, 0.4)
+    assert decided(p, method="priority") == 1
+    assert decided(p, method="priority", priority=(2, 1, 0)) == 2
+    assert decided(p, method="priority", priority=(2,)) == 1
+    assert decided(p, method="priority", priority=(2, 1), thresholds=(0.5, 0.5, 0.4)) == 3
+    assert decided(p, method="priority", priority=(1,), unknown_threshold=0.7) == 1
+
+
+def test_threshold_takes_the_highest_of_those_over_their_own() -> None:
+    assert decided(pixel(0.7, 0.6), method="threshold", thresholds=(0.8, 0.5)) == 2
+    assert decided(pixel(0.7, 0.6), method="threshold", thresholds=(0.8, 0.65)) == 0
+
+
+def test_the_course_s_sums_alias_and_vanish_over_eight() -> None:
+    six = (0.5,) * 6
+    assert decided(pixel(0.6, 0.6, 0, 0, 0, 0), method="course_sum", thresholds=six) == 3
+    assert decided(pixel(0, 0.6, 0, 0, 0, 0.6), method="course_sum", thresholds=six) == 8
+    assert decided(pixel(0, 0, 0.6, 0, 0, 0.6), method="course_sum", thresholds=six) == 0
+    assert decided(pixel(0.5, 0, 0, 0, 0, 0), method="course_sum", thresholds=six) == 0
+    assert decided(pixel(1, 1, 1, 1, 1, 1), method="course_sum", thresholds=six) == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_certainly_no_class_is_unknown_even_without_thresholds(method: str) -> None:
+    assert decided(pixel(0, 0, 0), method=method, thresholds=(0, 0, 0)) == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(p=images, valid=masks, thresholds=limits, unknown=shares, order=orders)
+def test_a_pixel_has_a_class_unknown_or_nodata_and_nodata_is_where_it_was(
+    method, p, valid, thresholds, unknown, order
+) -> None:
+    values = (1, 2, 4)  # no sum of some is another: each decision can be told
+    rules = FusionRules(method, values, thresholds, order, unknown)
+    before = p.copy()
+    classes = fuse(p, rules, valid)
+    np.testing.assert_array_equal(p, before)
+    np.testing.assert_array_equal(classes == 255, ~valid)
+    allowed = {0, 1, 2, 4} | ({3, 5, 6, 7} if method == "course_sum" else set())
+    assert set(np.unique(classes[valid])) <= allowed
+    if method == "course_sum":
+        return
+    for channel, value in enumerate(values):
+        assert (p[..., channel][classes == value] >= np.float32(unknown)).all()
+        if method != "argmax":
+            assert (p[..., channel][classes == value] >= np.float32(thresholds[channel])).all()
+
+
+@given(p=images, thresholds=limits, unknown=shares, order=orders)
+def test_only_pixels_that_no_class_may_have_are_unknown(p, thresholds, unknown, order) -> None:
+    rules = FusionRules("threshold", (1, 2, 4), thresholds, order, unknown)
+    nobody = conflict(p, rules) == 0
+    for method in ("threshold", "priority"):
+        same = FusionRules(method, (1, 2, 4), thresholds, order, unknown)
+        np.testing.assert_array_equal(fuse(p, same, ALL_VALID) == 0, nobody)
+    best = p.max(axis=-1)
+    by_best = fuse(p, FusionRules("argmax", (1, 2, 4), thresholds, (), unknown), ALL_VALID)
+    np.testing.assert_array_equal(by_best == 0, (best < np.float32(unknown)) | (best == 0))
+
+
+@given(p=images)
+def test_where_at_most_one_class_claims_a_pixel_the_methods_agree(p) -> None:
+    rules = [FusionRules(method, (1, 2, 4), (0.5,) * 3, (), 0.5) for method in METHODS]
+    alone = (conflict(p, rules[0]) <= 1) & (p != np.float32(0.5)).all(axis=-1)
+    first, *others = (fuse(p, rule, ALL_VALID) for rule in rules)
+    for other in others:
+        np.testing.assert_array_equal(other[alone], first[alone])
+
+
+def test_conflict_counts_the_classes_that_claim_a_pixel() -> None:
+    rules = FusionRules("argmax", (1, 2, 3), (0.5, 0.5, 0.2))
+    p = np.array([[[0.6, 0.5, 0.1], [0.9, 0.9, 0.9], [0.4, 0.4, 0.1]]], np.float32)
+    counts = conflict(p, rules)
+    assert counts.dtype == np.uint8
+    assert counts.tolist() == [[2, 3, 0]]
+
+
+@given(p=images)
+def test_renormalised_probabilities_sum_to_one_and_keep_their_order(p) -> None:
+    shares = renormalised(p)
+    np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-5)
+    assert ((shares >= 0) & (shares <= 1 + 1e-6)).all()
+    order = np.argsort(p, axis=-1, kind="stable")
+    assert (np.diff(np.take_along_axis(shares, order, -1), axis=-1) >= 0).all()
+
+
+@given(p=images)
+def test_entropy_is_none_for_a_sure_pixel_and_full_for_an_undecided_one(p) -> None:
+    assert ((entropy(p) >= 0) & (entropy(p) <= 1)).all()
+    assert entropy(pixel(0, 1, 0))[0, 0] == 0
+    np.testing.assert_allclose(entropy(pixel(0.2, 0.2, 0.2)), 1, atol=1e-6)
+    np.testing.assert_allclose(entropy(pixel(0, 0, 0)), 1, atol=1e-6)
+    np.testing.assert_allclose(entropy(pixel(0.5, 0.5, 0)), np.log(2) / np.log(3), rtol=1e-5)
+    np.testing.assert_allclose(entropy(pixel(0.5)), 1, atol=1e-6)
+
+
+@given(p=images)
+def test_confidence_is_the_lead_of_the_best_over_the_second(p) -> None:
+    rules = FusionRules("argmax", (1, 2, 3), (0.5,) * 3)
+    ranked = np.sort(p, axis=-1)
+    np.testing.assert_array_equal(confidence(p, rules), ranked[..., -1] - ranked[..., -2])
+
+
+def test_confidence_in_a_single_class_is_the_distance_from_its_threshold() -> None:
+    rules = FusionRules("threshold", (1,), (0.2,))
+    np.testing.assert_allclose(confidence(pixel(0.6), rules), 0.5, atol=1e-6)
+
+
+def test_channels_of_one_class_are_merged_to_the_highest() -> None:
+    p = np.array([[[0.1, 0.8, 0.3, 0.2]]], np.float32)
+    joined = merged(p, [(0, 2), (1,), (3,)])
+    np.testing.assert_array_equal(joined, np.array([[[0.3, 0.8, 0.2]]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "median"}, "choose one of argmax, priority, threshold, course_sum"),
+        ({"values": (1, 1)}, "values of their own"),
+        ({"values": (0, 1)}, "0 is unknown"),
+        ({"thresholds": (0.5,)}, "as many thresholds"),
+        ({"thresholds": (0.5, 1.5)}, "from 0 to 1"),
+        ({"unknown_threshold": -0.1}, "from 0 to 1"),
+        ({"priority": (1, 1)}, "twice"),
+        ({"priority": (2,)}, "not there"),
+    ],
+)
+def test_rules_that_decide_nothing_are_refused(changes, words) -> None:
+    fields = {"method": "argmax", "values": (1, 2), "thresholds": (0.5, 0.5), **changes}
+    with pytest.raises(JobError, match=words):
+        FusionRules(**fields)

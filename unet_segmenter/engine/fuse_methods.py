@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several probabilities of one pixel become one class: pure functions on arrays.
+
+Each rule leaves a pixel that no class may have as "unknown", which is a class of its own: its
+value is that of no other class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import JobError
+from .fuse import binary_confidence, class_confidence, class_mask
+from .model_card import NODATA_VALUE, UNKNOWN_VALUE
+
+FloatArray = NDArray[np.float32]
+ByteArray = NDArray[np.uint8]
+
+COURSE_LARGEST_SUM = 8
+
+# What is certainly not a class is never mapped as it, whatever the thresholds are.
+_ABOVE_NOTHING = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class FusionRules:
+    """How the probabilities of K classes become one class.
+
+    Parameters
+    ----------
+    method : str
+        A key of `FUSION_METHODS`.
+    values : tuple of int
+        Value of each class in the map, 1-254.
+    thresholds : tuple of float
+        Probability, 0-1, from which each class claims a pixel.
+    priority : tuple of int
+        Channels of the classes, the first one first; those left out follow in their order. It
+        counts in the method "priority" alone.
+    unknown_threshold : float
+        Probability, 0-1, below which no class is given, whatever its own threshold.
+
+    Raises
+    ------
+    JobError
+        If the fields contradict each other.
+    """
+
+    method: str
+    values: tuple[int, ...]
+    thresholds: tuple[float, ...]
+    priority: tuple[int, ...] = ()
+    unknown_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse rules that decide nothing."""
+        if self.method not in FUSION_METHODS:
+            raise JobError(
+                f"The method {self.method!r} is unknown; choose one of {', '.join(FUSION_METHODS)}."
+            )
+        if not self.values or len(set(self.values)) != len(self.values):
+            raise JobError(f"Classes need values of their own, but have {list(self.values)}.")
+        if not all(UNKNOWN_VALUE < value < NODATA_VALUE for value in self.values):
+            raise JobError(
+                f"Classes have values from 1 to 254 (0 is unknown, 255 nodata), not "
+                f"{list(self.values)}."
+            )
+        if len(self.thresholds) != len(self.values):
+            raise JobError(
+                f"{len(self.values)} classes need as many thresholds, not {len(self.thresholds)}."
+            )
+        if not all(0 <= limit <= 1 for limit in (*self.thresholds, self.unknown_threshold)):
+            raise JobError(
+                f"Thresholds lie from 0 to 1, not {[*self.thresholds, self.unknown_threshold]}."
+            )
+        channels = range(len(self.values))
+        if len(set(self.priority)) != len(self.priority) or not set(self.priority) <= set(channels):
+            raise JobError("The priority names a class twice, or one that is not there.")
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """Probability from which each class claims a pixel, the unknown threshold minded."""
+        least = max(self.unknown_threshold, _ABOVE_NOTHING)
+        return tuple(max(limit, least) for limit in self.thresholds)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """All channels by priority."""
+        rest = (k for k in range(len(self.values)) if k not in self.priority)
+        return (*self.priority, *rest)
+
+
+def fuse(probabilities: FloatArray, rules: FusionRules, valid: NDArray[np.bool_]) -> ByteArray:
+    """Decide the class of each pixel.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, K)
+        Probability of each class, 0-1; one-vs-rest, so they need not sum to 1.
+    rules : FusionRules
+        The method and its numbers.
+    valid : ndarray of bool, shape (H, W)
+        False at nodata.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        Class values; 0 where the class is unknown, 255 at nodata.
+    """
+    classes = FUSION_METHODS[rules.method](probabilities, rules)
+    classes[~valid] = NODATA_VALUE
+    return classes
+
+
+def argmax(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
+    """The most probable class; of equal ones the first. Its own threshold does not count."""
+    least = max(rules.unknown_threshold, _ABOVE_NOTHING)
+    return class_mask(probabilities, rules.values, [least] * len(rules.values))
+
+
+def priority(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
+    """The first class of an ordered list that claims the pixel, however sure the others are."""
+    classes = np.full(probabilities.shape[:-1], UNKNOWN_VALUE, np.uint8)
+    for channel in reversed(rules.order):
+        claimed = probabilities[..., channel] >= np.float32(rules.limits[channel])
+        np.copyto(classes, np.uint8(rules.values[channel]), where=claimed)
+    return classes
+
+
+def threshold(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
+    """The most probable of the classes that claim the pixel; of equal ones the first."""
+    return class_mask(probabilities, rules.values, rules.limits)
+
+
+def course_sum(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
+    """The sum of the values of all classes above their thresholds; 0 where it exceeds 8.
+
+    Notes
+    -----
+    Kept to reproduce the course's maps. Sums alias: where the classes 1 and 2 are both claimed,
+    the pixel reads as class 3, or as a value that no class has.
+    """
+    total = np.zeros(probabilities.shape[:-1], np.int32)
+    for channel, (value, limit) in enumerate(zip(rules.values, rules.thresholds)):
+        plane = probabilities[..., channel]
+        sure = plane >= np.float32(rules.unknown_threshold)
+        total += value * ((plane > np.float32(limit)) & sure)
+    total[total > COURSE_LARGEST_SUM] = UNKNOWN_VALUE
+    return total.astype(np.uint8)
+
+
+FusionMethod = Callable[[FloatArray, FusionRules], ByteArray]
+
+FUSION_METHODS: dict[str, FusionMethod] = {
+    "argmax": argmax,
+    "priority": priority,
+    "threshold": threshold,
+    "course_sum": course_sum,
+}
+
+
+def conflict(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
+    """How many classes claim each pixel: more than one is a conflict.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, K)
+        Probability of each class, 0-1.
+    rules : FusionRules
+        Their thresholds; the method does not count.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        The number, 0 to K.
+    """
+    claims = np.zeros(probabilities.shape[:-1], np.uint8)
+    for channel, limit in enumerate(rules.limits):
+        claims += probabilities[..., channel] >= np.float32(limit)
+    return claims
+
+
+def renormalised(probabilities: FloatArray) -> FloatArray:
+    """Probabilities that sum to 1 in each pixel.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, K)
+        Probability of each class against the rest, 0-1.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, K)
+        Each over their sum; 1 / K each where all are 0, as nothing speaks for any class.
+    """
+    planes = np.moveaxis(probabilities, -1, 0)
+    total = planes.sum(axis=0, dtype=np.float32)
+    nothing = total < _ABOVE_NOTHING
+    shares = planes / np.where(nothing, np.float32(1), total)
+    shares[:, nothing] = 1 / len(planes)
+    return np.moveaxis(shares, 0, -1)
+
+
+def confidence(probabilities: FloatArray, rules: FusionRules) -> FloatArray:
+    """How far the best class is ahead of the second; of a single one, of its threshold.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, K)
+        Probability of each class, 0-1.
+    rules : FusionRules
+        Their thresholds.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        The lead, 0-1.
+    """
+    if probabilities.shape[-1] == 1:
+        return binary_confidence(probabilities[..., 0], rules.limits[0])
+    return class_confidence(probabilities)
+
+
+def entropy(probabilities: FloatArray) -> FloatArray:
+    """How undecided each pixel is.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, K)
+        Probability of each class against the rest, 0-1.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        Shannon's entropy of the renormalised probabilities over that of K equal ones: 0 where
+        one class has everything, 1 where all have the same. A single class counts with its rest.
+
+    References
+    ----------
+    C. E. Shannon, "A mathematical theory of communication", 1948.
+    """
+    if probabilities.shape[-1] == 1:
+        probabilities = np.concatenate([probabilities, 1 - probabilities], axis=-1)
+    shares = np.moveaxis(renormalised(probabilities), -1, 0)
+    total = np.zeros(shares.shape[1:], np.float32)
+    for share in shares:
+        total -= share * np.log(np.maximum(share, np.float32(_ABOVE_NOTHING)))
+    return np.clip(total / np.float32(np.log(len(shares))), 0, 1)
+
+
+def merged(probabilities: FloatArray, groups: Sequence[Sequence[int]]) -> FloatArray:
+    """Probabilities of classes that several channels tell: the highest of them.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, C)
+        One channel a source.
+    groups : sequence of sequence of int
+        Channels of each class.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, K)
+        One channel a class; its planes lie whole in memory.
+    """
+    planes = np.moveaxis(probabilities, -1, 0)
+    return np.moveaxis(np.stack([planes[list(group)].max(axis=0) for group in groups]), 0, -1)
