@@ -7,21 +7,18 @@ Only a bounded number of blocks is in flight, so memory does not grow with the r
 from __future__ import annotations
 
 import hashlib
-import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..version import plugin_version
-from .block_flow import read_compute_in_order
+from .block_job import check_outputs, fill, source_state, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .checks import check_resolution, check_values, choose_bands
-from .errors import InputError, JobError, OutputError
+from .errors import InputError, JobError
 from .finish import FinishedMap, finish
 from .geometry import PixelWindow
 from .job import JobResult, JobSpec
@@ -30,7 +27,7 @@ from .model_library import ModelLibrary, default_library
 from .open_model import open_model
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
-from .raster import AreaOfInterest, RasterGrid, RasterSource, driver_of, gdal_settings
+from .raster import AreaOfInterest, RasterGrid, RasterSource, gdal_settings
 from .segment_block import BlockPixels, BlockResult, SegmentBlock
 from .tiling import Block, BlockGrid
 from .vector import read_polygons
@@ -79,67 +76,37 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
     """
     started = time.monotonic()
     cores = available_cores()
-    _check_outputs(job)
+    check_outputs(job.outputs())
     card = open_model(job.model, library or default_library())
     with RasterSource(job.input) as source, gdal_settings(cores):
         plan = _plan(job, card, source)
         for warning in plan.warnings:
             progress.log("warning", warning)
-        store = BlockStore(
-            Path(job.output).absolute(),
-            plan.region.shape,
-            _layers(plan),
-            _signature(plan, source),
+        signature = _signature(plan, source)
+        with unfinished_map(
+            Path(job.output), plan.region.shape, _layers(plan), signature, progress,
             resume=job.resume,
-        )
-        try:
-            with store:
-                resumed = len(store.finished)
-                if resumed:
-                    progress.log(
-                        "info", f"Taking up {resumed} finished blocks of an interrupted run."
-                    )
-                with gdal_settings(cores, source.cache_for(plan.blocks.read_shape.height)):
-                    predictor = _compute_blocks(plan, source, store, progress, cores)
-                finished = FinishedMap(
-                    job=job,
-                    card=card,
-                    classes=plan.classes,
-                    grid=plan.grid.crop(plan.region),
-                    region=plan.region,
-                    bands=plan.bands,
-                    runtime=predictor.runtime,
-                    precision=predictor.precision,
-                    blocks=len(plan.blocks),
-                    resumed_blocks=resumed,
-                    warnings=plan.warnings,
-                    started=started,
-                )
-                with os_errors_told(store.folder):
-                    result = finish(finished, store, progress, cores)
-        except BaseException:
-            if not job.resume or not store.finished:
-                store.remove()
-            raise
-        store.remove()
-    return result
-
-
-def _check_outputs(job: JobSpec) -> None:
-    """Refuse before the work what cannot be written after it."""
-    for name, path in job.outputs().items():
-        folder = Path(path).absolute().parent
-        if not folder.is_dir():
-            raise OutputError(f"There is no folder {folder} for {name}; create it first.")
-        if Path(path).is_dir():
-            raise OutputError(f"{path}, given for {name}, is a folder; give a file's name.")
-        if not os.access(folder, os.W_OK):
-            raise OutputError(
-                f"The folder {folder} for {name} is read-only; choose another, or change its "
-                "permissions."
+        ) as store:  # fmt: skip
+            resumed = len(store.finished)
+            with gdal_settings(cores, source.cache_for(plan.blocks.read_shape.height)):
+                predictor = _compute_blocks(plan, source, store, progress, cores)
+            finished = FinishedMap(
+                job=job,
+                card=card,
+                classes=plan.classes,
+                grid=plan.grid.crop(plan.region),
+                region=plan.region,
+                bands=plan.bands,
+                runtime=predictor.runtime,
+                precision=predictor.precision,
+                blocks=len(plan.blocks),
+                resumed_blocks=resumed,
+                warnings=plan.warnings,
+                started=started,
             )
-        if name != "SUMMARY":
-            driver_of(Path(path))
+            with os_errors_told(store.folder):
+                result = finish(finished, store, progress, cores)
+    return result
 
 
 def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
@@ -197,14 +164,13 @@ def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
     """
-    states = {str(path): path.stat() for path in source.files if path.exists()}
     return {
         "version": plugin_version(),
         "job": replace(plan.job, aoi=None).fingerprint(),
         "aoi": plan.aoi.fingerprint() if plan.aoi else None,
         "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "card": hashlib.sha256(repr(plan.card).encode()).hexdigest(),
-        "files": {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()},
+        "files": source_state(source.files),
     }
 
 
@@ -225,21 +191,17 @@ def _compute_blocks(
         with_confidence=plan.job.confidence is not None,
         probability_type=plan.job.probability_type,
     )
-    done, total = len(store.finished), len(plan.blocks)
-    progress.advance(done, total)
-    todo = (block for block in plan.blocks if block.index not in store.finished)
-    steps = read_compute_in_order(
-        _batches(todo, batch),
-        lambda blocks: [_read(plan, source, block) for block in blocks],
-        lambda pixels: _segment(segment, pixels, batch),
+    fill(
+        store,
+        plan.blocks,
+        len(plan.blocks),
+        lambda block: _read(plan, source, block),
+        lambda pixels: [_arrays(result) for result in _segment(segment, pixels, batch)],
+        progress,
+        region=plan.region,
         concurrency=predictor.concurrency,
-        cancelled=progress.cancelled,
+        batch=batch,
     )
-    for blocks, results in steps:
-        for block, result in zip(blocks, results, strict=True):
-            store.write(block.index, block.write.relative_to(plan.region), _arrays(result))
-        done += len(blocks)
-        progress.advance(done, total)
     return predictor
 
 
@@ -265,11 +227,6 @@ def _arrays(result: BlockResult) -> dict[str, NDArray[np.generic]]:
         "CONFIDENCE": result.confidence,
     }
     return {name: array for name, array in named.items() if array is not None}
-
-
-def _batches(blocks: Iterator[Block], size: int) -> Iterator[list[Block]]:
-    while batch := list(islice(blocks, size)):
-        yield batch
 
 
 def _numbers(values: tuple[float, ...]) -> str:

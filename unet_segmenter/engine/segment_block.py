@@ -14,11 +14,11 @@ from .fuse import binary_confidence, binary_mask, class_confidence, class_mask
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE, ModelClass, ModelInput
 from .predict import calibrate, predict, scale
+from .shares import encode_shares
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 
-PROBABILITY_STEPS = 254
 _ROUNDING = 1e-3
 
 
@@ -128,10 +128,12 @@ class SegmentBlock:
         mask[~wanted] = NODATA_VALUE
         probability = confidence = None
         if self.with_probability:
-            probability = self._encode(np.moveaxis(probabilities, -1, 0), wanted)
+            probability = encode_shares(
+                np.moveaxis(probabilities, -1, 0), wanted, self.probability_type
+            )
         if self.with_confidence:
             sure = self._confidence(probabilities, thresholds)
-            confidence = self._encode(sure[np.newaxis], wanted)
+            confidence = encode_shares(sure[np.newaxis], wanted, self.probability_type)
         return BlockResult(mask[np.newaxis], probability, confidence)
 
     def _confidence(self, probabilities: FloatArray, thresholds: list[float]) -> FloatArray:
@@ -141,13 +143,6 @@ class SegmentBlock:
 
     def _threshold(self, model_class: ModelClass) -> float:
         return model_class.threshold if self.threshold is None else self.threshold
-
-    def _encode(self, shares: FloatArray, wanted: NDArray[np.bool_]) -> NDArray[np.generic]:
-        if self.probability_type == "float32":
-            return np.where(wanted, shares, np.float32(np.nan))
-        steps: ByteArray = np.rint(shares * np.float32(PROBABILITY_STEPS)).astype(np.uint8)
-        steps[:, ~wanted] = NODATA_VALUE
-        return steps
 
 
 def _selected(image: FloatArray, channels: list[int]) -> FloatArray:

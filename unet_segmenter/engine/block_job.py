@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What all jobs share that write a raster block by block: checks, resuming, the flow of blocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from .block_flow import read_compute_in_order
+from .block_store import BlockStore, Layer
+from .errors import OutputError
+from .geometry import PixelWindow, Shape2D
+from .progress import Progress
+from .raster import driver_of
+from .tiling import Block
+
+Data = TypeVar("Data")
+Arrays = Mapping[str, NDArray[Any]]
+
+NO_RASTER = ("SUMMARY",)
+"""Outputs that are no raster."""
+
+
+def check_outputs(outputs: Mapping[str, str], no_raster: tuple[str, ...] = NO_RASTER) -> None:
+    """Refuse before the work what cannot be written after it.
+
+    Parameters
+    ----------
+    outputs : dict
+        Path by output name.
+    no_raster : tuple of str
+        Names of outputs that are files of another kind.
+
+    Raises
+    ------
+    OutputError
+        If a folder is missing or read-only, or no driver writes a raster's suffix.
+    """
+    for name, path in outputs.items():
+        folder = Path(path).absolute().parent
+        if not folder.is_dir():
+            raise OutputError(f"There is no folder {folder} for {name}; create it first.")
+        if Path(path).is_dir():
+            raise OutputError(f"{path}, given for {name}, is a folder; give a file's name.")
+        if not os.access(folder, os.W_OK):
+            raise OutputError(
+                f"The folder {folder} for {name} is read-only; choose another, or change its "
+                "permissions."
+            )
+        if name not in no_raster:
+            driver_of(Path(path))
+
+
+def source_state(files: Iterable[Path]) -> dict[str, list[int]]:
+    """Size and time of change of the files that a run reads, for its signature."""
+    states = {str(path): path.stat() for path in files if path.exists()}
+    return {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()}
+
+
+@contextmanager
+def unfinished_map(
+    output: Path,
+    shape: Shape2D,
+    layers: Mapping[str, Layer],
+    signature: dict[str, Any],
+    progress: Progress,
+    *,
+    resume: bool = True,
+) -> Iterator[BlockStore]:
+    """Open the blocks of a run, those of an interrupted one among them.
+
+    When the context is left without an error the blocks are removed: by then their files are
+    written. After an error they stay, so that the same command goes on from them.
+
+    Parameters
+    ----------
+    output : Path
+        The main output.
+    shape : Shape2D
+        Shape of the output in px.
+    layers : dict
+        What is written, by output name.
+    signature : dict
+        Everything that decides the pixels, as JSON values.
+    progress : Progress
+        Is told of blocks that are taken up.
+    resume : bool
+        Whether to take up, and to leave, blocks of an interrupted run.
+
+    Raises
+    ------
+    OutputError
+        If the folder is not writable, the disk too full, or another run writes there.
+    """
+    store = BlockStore(output.absolute(), shape, layers, signature, resume=resume)
+    try:
+        with store:
+            if store.finished:
+                progress.log(
+                    "info",
+                    f"Taking up {len(store.finished)} finished blocks of an interrupted run.",
+                )
+            yield store
+    except BaseException:
+        if not resume or not store.finished:
+            store.remove()
+        raise
+    store.remove()
+
+
+def fill(
+    store: BlockStore,
+    blocks: Iterable[Block],
+    total: int,
+    read: Callable[[Block], Data],
+    compute: Callable[[list[Data]], list[Arrays]],
+    progress: Progress,
+    *,
+    region: PixelWindow,
+    concurrency: int,
+    batch: int = 1,
+) -> None:
+    """Compute the blocks that a store lacks: one thread reads ahead, one writes.
+
+    Parameters
+    ----------
+    store : BlockStore
+        Where results go.
+    blocks, total
+        All blocks of the run, and their number.
+    read : callable
+        What a block needs; called by one thread only.
+    compute : callable
+        From what `batch` blocks need (the last time from fewer) to their arrays (bands, H, W) by
+        layer, of the written windows; called by `concurrency` threads at once.
+    progress : Progress
+        Is told of every block, and asked whether to stop.
+    region : PixelWindow
+        What the store holds, on the grid of the blocks.
+    concurrency : int
+        Number of computing threads.
+    batch : int
+        Blocks a call of `compute`.
+
+    Raises
+    ------
+    Cancelled
+        If the user stopped.
+    """
+    done = len(store.finished)
+    progress.advance(done, total)
+    todo = (block for block in blocks if block.index not in store.finished)
+    steps = read_compute_in_order(
+        _batches(todo, batch),
+        lambda group: [read(block) for block in group],
+        compute,
+        concurrency=concurrency,
+        cancelled=progress.cancelled,
+    )
+    for group, results in steps:
+        for block, arrays in zip(group, results, strict=True):
+            store.write(block.index, block.write.relative_to(region), arrays)
+        done += len(group)
+        progress.advance(done, total)
+
+
+def _batches(blocks: Iterator[Block], size: int) -> Iterator[list[Block]]:
+    while batch := list(islice(blocks, size)):
+        yield batch

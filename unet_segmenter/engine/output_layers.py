@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Turns the blocks of a finished run into raster files.
+
+Everything is made whole in the unfinished run's folder and then renamed, so a file under its
+final name is always whole. The rasters hold nothing that changes from run to run (no time, no
+path), so equal runs give equal bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..version import plugin_version
+from .block_flow import stop_if
+from .block_store import BlockStore
+from .errors import OutputError
+from .job import ClassArea
+from .legend import ClassLook, attribute_table, colors, qml_style
+from .model_card import NODATA_VALUE
+from .progress import Progress
+from .raster import RasterGrid, driver_of, write_raster
+from .raw_image import BandImage
+from .shares import PROBABILITY_STEPS
+
+_ROWS_AT_ONCE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class LayerMeaning:
+    """What the bands of one output hold.
+
+    Parameters
+    ----------
+    descriptions : tuple of str
+        One a band.
+    looks : tuple of ClassLook
+        The classes, for a band of class values; empty for numbers.
+    is_share : bool
+        Whether values are shares 0-1: kept as uint8 they are steps of 1/254.
+    """
+
+    descriptions: tuple[str, ...]
+    looks: tuple[ClassLook, ...] = ()
+    is_share: bool = False
+
+
+def software_tags(items: Mapping[str, str]) -> dict[str, str]:
+    """How a raster was made, for its metadata: our own keys, and the version that wrote it."""
+    tags = {f"UNET_SEGMENTER_{key}": value for key, value in items.items()}
+    tags["UNET_SEGMENTER_VERSION"] = plugin_version()
+    return {"TIFFTAG_SOFTWARE": f"U-Net Segmenter {plugin_version()}", **tags}
+
+
+def write_layers(
+    store: BlockStore,
+    targets: Mapping[str, str],
+    meanings: Mapping[str, LayerMeaning],
+    grid: RasterGrid,
+    tags: Mapping[str, str],
+    progress: Progress,
+    threads: int,
+) -> dict[Path, Path]:
+    """Write each layer of a store as a raster in the store's folder.
+
+    Parameters
+    ----------
+    store : BlockStore
+        All of its blocks are finished.
+    targets : dict
+        Path by layer.
+    meanings : dict
+        What each layer holds.
+    grid : RasterGrid
+        Where the store's pixels lie.
+    tags : dict
+        Metadata of every raster.
+    progress : Progress
+        Is told which file is being written.
+    threads : int
+        Threads for compression.
+
+    Returns
+    -------
+    dict
+        Where each file is to go, by where it is; a raster after its side files. `publish` moves
+        them.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written; the blocks stay for the same command.
+    """
+    made: dict[Path, Path] = {}
+    for name in store.layers:
+        target, meaning = Path(targets[name]).absolute(), meanings[name]
+        stop_if(progress.cancelled)
+        progress.advance(len(store.finished), len(store.finished), f"Writing {target.name}")
+        whole = store.folder / name  # under its final name: some formats name files in files
+        whole.mkdir(exist_ok=True)
+        raster = whole / target.name
+        write_raster(_band_image(store, name, meaning, tags), grid, raster, threads)
+        if meaning.looks:
+            _write_sidecars(raster, meaning.looks)
+        made |= {path: target.with_name(path.name) for path in _raster_last(whole, raster)}
+    return made
+
+
+def publish(made: Mapping[Path, Path]) -> None:
+    """Move finished files to their names.
+
+    Parameters
+    ----------
+    made : dict
+        Where each file is to go, by where it is.
+
+    Raises
+    ------
+    OutputError
+        If one there cannot be replaced.
+    """
+    for source, target in made.items():
+        _move(source, target)
+
+
+def histogram(store: BlockStore, name: str, band: int = 0) -> NDArray[np.int64]:
+    """How many pixels of a uint8 band hold each of the 256 values."""
+    counts = np.zeros(256, np.int64)
+    for rows in _strips(store, name, band):
+        counts += np.bincount(rows.ravel(), minlength=256)
+    return counts
+
+
+def class_areas(
+    looks: tuple[ClassLook, ...], counts: NDArray[np.int64], grid: RasterGrid
+) -> tuple[ClassArea, ...]:
+    """How much of a map each class covers, from its `histogram`."""
+    pixel = grid.pixel_area()
+    return tuple(
+        ClassArea(
+            look.value,
+            look.name,
+            look.color,
+            int(counts[look.value]),
+            None if pixel is None else pixel * int(counts[look.value]),
+        )
+        for look in looks
+    )
+
+
+def _strips(store: BlockStore, name: str, band: int) -> Iterator[NDArray[np.generic]]:
+    height, width = store.shape
+    step = max(1, _ROWS_AT_ONCE_BYTES // (width * 8))
+    for start in range(0, height, step):
+        yield store.read_rows(name, band, start, min(start + step, height))
+
+
+def _band_image(
+    store: BlockStore, name: str, meaning: LayerMeaning, tags: Mapping[str, str]
+) -> BandImage:
+    layer = store.layers[name]
+    in_bytes = layer.dtype == "uint8"
+    return BandImage(
+        path=store.raw_path(name),
+        dtype=layer.dtype,
+        descriptions=meaning.descriptions,
+        nodata=NODATA_VALUE if in_bytes else float("nan"),
+        is_category=bool(meaning.looks),
+        scale=1 / PROBABILITY_STEPS if meaning.is_share and in_bytes else 1.0,
+        colors=colors(meaning.looks),
+        statistics=tuple(_statistics(store, name, band) for band in range(layer.bands)),
+        tags=tags,
+    )
+
+
+def _statistics(store: BlockStore, name: str, band: int) -> dict[str, str]:
+    """Exact statistics of one band as GDAL's metadata items; empty without any data."""
+    if store.layers[name].dtype == "uint8":
+        counts = histogram(store, name, band)[:NODATA_VALUE]
+        moments = _moments(np.flatnonzero(counts).astype(float), counts[counts > 0])
+        parts = [moments] if moments else []
+    else:
+        rows = (r[~np.isnan(r)].astype(float) for r in _strips(store, name, band))
+        parts = [moments for r in rows if (moments := _moments(r, np.ones(r.size, int)))]
+    if not parts:
+        return {}
+    counted, sums, squares, lows, highs = zip(*parts, strict=True)
+    count = sum(counted)
+    mean = sum(sums) / count
+    deviation = max(sum(squares) / count - mean * mean, 0.0) ** 0.5
+    share = 100 * count / (store.shape.height * store.shape.width)
+    return {
+        "STATISTICS_MINIMUM": f"{min(lows):.10g}",
+        "STATISTICS_MAXIMUM": f"{max(highs):.10g}",
+        "STATISTICS_MEAN": f"{mean:.10g}",
+        "STATISTICS_STDDEV": f"{deviation:.10g}",
+        "STATISTICS_VALID_PERCENT": f"{share:.4g}",
+    }
+
+
+def _moments(
+    values: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[int, float, float, float, float] | None:
+    """Number, sum, sum of squares, minimum and maximum of values that occur so often."""
+    if not values.size:
+        return None
+    return (
+        int(counts.sum()),
+        float(values @ counts),
+        float(np.square(values) @ counts),
+        float(values.min()),
+        float(values.max()),
+    )
+
+
+def _write_sidecars(raster: Path, looks: tuple[ClassLook, ...]) -> None:
+    """A QGIS style and an attribute table beside the map."""
+    raster.with_suffix(".qml").write_text(qml_style(looks), encoding="utf-8")
+    table = raster.with_name(raster.name + ".aux.xml")
+    if driver_of(raster) == "COG":  # other formats keep what they cannot hold in this file
+        table.write_text(attribute_table(looks), encoding="utf-8")
+
+
+def _raster_last(folder: Path, raster: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda path: (path == raster, path.name))
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        if source.stat().st_dev != target.parent.stat().st_dev:
+            source = _copied_beside(source, target)
+        source.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be replaced: {error.strerror}. Close the programs that show it, and "
+            "run the same command again: only this step is left."
+        ) from error
+
+
+def _copied_beside(source: Path, target: Path) -> Path:
+    """A copy on the target's disk: a file cannot be renamed from one disk to another."""
+    copy = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(source, copy)
+    except OSError:
+        copy.unlink(missing_ok=True)
+        raise
+    return copy
