@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .model_card import UNKNOWN_VALUE, ModelClass
 
 _REST_COLOR = "#d9d9d9"
-_UNKNOWN_COLOR = "#f2f2f2"
+UNKNOWN_COLOR = "#f2f2f2"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def legend_of(classes: tuple[ModelClass, ...]) -> tuple[ClassLook, ...]:
         )
     looks = [ClassLook(c.value, c.name, c.color) for c in classes]
     if all(c.value != UNKNOWN_VALUE for c in classes):
-        looks.append(ClassLook(UNKNOWN_VALUE, "unknown", _UNKNOWN_COLOR))
+        looks.append(ClassLook(UNKNOWN_VALUE, "unknown", UNKNOWN_COLOR))
     return tuple(sorted(looks, key=lambda look: look.value))
 
 
