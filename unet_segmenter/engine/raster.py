@@ -130,6 +130,20 @@ class RasterGrid:
         size = self.pixel_size()
         return None if size is None else size[0] * size[1]
 
+    def unit(self) -> str | None:
+        """Name of the CRS's unit of length, such as "metre"; None without one or for degrees."""
+        crs = _crs(self.crs)
+        return str(crs.linear_units) if crs is not None and crs.is_projected else None
+
+    def pixel_area_in_units(self) -> float:
+        """Area of a pixel in the square of the CRS's unit."""
+        a, b, _, d, e, _ = self.transform
+        return abs(a * e - b * d)
+
+    def crs_text(self) -> str:
+        """The CRS as "EPSG:n" or WKT, for GDAL's programs; empty without one."""
+        return "" if self.crs is None else str(_crs(self.crs).to_string())
+
     def _point(self, row: float, col: float) -> tuple[float, float]:
         a, b, c, d, e, f = self.transform
         return a * col + b * row + c, d * col + e * row + f
@@ -163,8 +177,17 @@ class RasterSource:
         self._take_up(path)
 
     @classmethod
-    def aligned(cls, path: str, grid: RasterGrid) -> RasterSource:
-        """A raster as it looks on another grid, by nearest neighbour; nodata where it has nothing.
+    def aligned(cls, path: str, grid: RasterGrid, resampling: str = "nearest") -> RasterSource:
+        """A raster as it looks on another grid; nodata where it has nothing.
+
+        Parameters
+        ----------
+        path : str
+            Any raster that GDAL opens.
+        grid : RasterGrid
+            Where the pixels wanted lie.
+        resampling : str
+            A method of GDAL, such as "nearest" for classes and "bilinear" for amounts.
 
         Raises
         ------
@@ -175,6 +198,7 @@ class RasterSource:
         if source.grid.crs is None or grid.crs is None:
             source.__exit__()
             raise InputError(f"{path} cannot be aligned: one of both rasters has no CRS.")
+        band_meanings = source.band_names, source.scales
         has_nodata = any(value is not None for value in source._dataset.nodatavals)
         source._dataset = rasterio.vrt.WarpedVRT(
             source._dataset,
@@ -182,11 +206,12 @@ class RasterSource:
             transform=rasterio.Affine(*grid.transform),
             height=grid.shape.height,
             width=grid.shape.width,
-            resampling=Resampling.nearest,
+            resampling=Resampling[resampling],
             add_alpha=not has_nodata and not source._has_alpha,
         )
         source._opened.insert(0, source._dataset)
         source._take_up(path)
+        source.band_names, source.scales = band_meanings  # a warped raster may not have them
         return source
 
     def _take_up(self, path: str) -> None:
@@ -199,6 +224,8 @@ class RasterSource:
         if self.dtype.startswith("complex"):
             raise InputError(f"{path} holds complex numbers; make a raster of real ones first.")
         self.band_names = tuple(self._dataset.descriptions)
+        # Factor and offset from stored values to true ones, one pair a band.
+        self.scales = tuple(zip(self._dataset.scales, self._dataset.offsets, strict=True))
         # All files that the raster consists of: a virtual one names others.
         self.files = tuple(Path(name) for name in self._dataset.files)
         self._has_alpha = ColorInterp.alpha in self._dataset.colorinterp
@@ -234,6 +261,10 @@ class RasterSource:
         except ValueError:
             return {}
         return {value: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for value, rgba in table.items()}
+
+    def tags(self) -> dict[str, str]:
+        """Metadata of the raster as a whole."""
+        return dict(self._opened[-1].tags())
 
     @property
     def is_georeferenced(self) -> bool:
