@@ -66,7 +66,7 @@ def write_layers(
     progress: Progress,
     threads: int,
 ) -> dict[Path, Path]:
-    """Write each layer of a store as a raster in the store's folder.
+    """Write each layer of a store that has a target as a raster in the store's folder.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def write_layers(
         If a file cannot be written; the blocks stay for the same command.
     """
     made: dict[Path, Path] = {}
-    for name in store.layers:
+    for name in (layer for layer in store.layers if layer in targets):
         target, meaning = Path(targets[name]).absolute(), meanings[name]
         stop_if(progress.cancelled)
         progress.advance(len(store.finished), len(store.finished), f"Writing {target.name}")
