@@ -138,6 +138,17 @@ class BlockStore:
         data = file.read((stop - start) * width * dtype.itemsize)
         return np.frombuffer(data, dtype).reshape(stop - start, width)
 
+    def write_rows(self, name: str, start: int, rows: NDArray[Any]) -> None:
+        """Write rows of the first band from `start` on, shape (rows, W), past the journal.
+
+        For layers that are made from finished blocks, and made anew after an interruption.
+        """
+        with os_errors_told(self.folder):
+            file = self._files[name]
+            file.seek(start * rows.shape[1] * rows.itemsize)
+            file.write(np.ascontiguousarray(rows))
+            file.flush()
+
     def read_shrunk(self, name: str, height: int, width: int) -> NDArray[Any]:
         """First band, shrunk by nearest neighbour to (height, width)."""
         rows = (np.arange(height) + 0.5) * self.shape.height / height

@@ -16,7 +16,7 @@ Pieces = NDArray[np.int32]
 Ids = NDArray[np.int64]
 
 # Pixels of a strip: about 50 MB with all that is computed of them.
-_STRIP_PIXELS = 4 << 20
+_STRIP_PIXELS = 2 << 20
 
 
 def label_components(labels: NDArray[np.uint8], counted: NDArray[np.bool_]) -> tuple[Pieces, int]:
@@ -58,7 +58,7 @@ class Strip:
 
 
 def strips_of(height: int, width: int, rows: int | None = None) -> list[Strip]:
-    """Cut a raster into strips of `rows` rows, or of about four million pixels."""
+    """Cut a raster into strips of `rows` rows, or of about two million pixels."""
     rows = rows or min(max(_STRIP_PIXELS // width, 16), height)
     starts = range(0, height, rows)
     return [Strip(k, start, min(start + rows, height)) for k, start in enumerate(starts)]

@@ -94,3 +94,14 @@ def test_shrinking_takes_values_that_are_there(tmp_path: Path) -> None:
     assert small.shape == (10, 15)
     assert set(np.unique(small)) == {0, 7}
     assert np.array_equal(same, pixels["OUTPUT"][0])
+
+
+def test_rows_are_written_past_the_journal(tmp_path: Path) -> None:
+    with opened(tmp_path, Shape2D(6, 4)) as store:
+        store.write_rows("OUTPUT", 2, np.arange(12, dtype=np.uint8).reshape(3, 4))
+        assert store.read_rows("OUTPUT", 0, 1, 6).tolist() == [
+            [0, 0, 0, 0],
+            *np.arange(12).reshape(3, 4).tolist(),
+            [0, 0, 0, 0],
+        ]
+        assert store.finished == set()
