@@ -13,6 +13,7 @@ from types import ModuleType
 from .commands import (
     checkenvironment,
     evaluate,
+    fuse,
     modelinfo,
     preparedataset,
     segment,
@@ -26,6 +27,7 @@ from .version import plugin_version
 # Name, module, and other names that it goes by.
 COMMANDS: tuple[tuple[str, ModuleType, tuple[str, ...]], ...] = (
     ("segment", segment, ()),
+    ("fuse", fuse, ()),
     ("evaluate", evaluate, ()),
     ("preparedataset", preparedataset, ()),
     ("trainmodel", trainmodel, ()),

@@ -113,6 +113,7 @@ def _tags(done: FinishedMap) -> dict[str, str]:
         "MODEL_SHA256": _model_hash(done),
         "MODEL_LICENSE": card.license,
         "CLASSES": ",".join(f"{c.value}={c.name}" for c in done.classes),
+        "COLORS": ",".join(f"{c.name}={c.color}" for c in done.classes),
         "THRESHOLDS": thresholds,
         "RUNTIME": done.runtime,
         "PRECISION": done.precision,

@@ -200,7 +200,7 @@ def renormalised(probabilities: FloatArray) -> FloatArray:
     planes = np.moveaxis(probabilities, -1, 0)
     total = planes.sum(axis=0, dtype=np.float32)
     nothing = total < _ABOVE_NOTHING
-    shares = planes / np.where(nothing, np.float32(1), total)
+    shares: FloatArray = (planes / np.where(nothing, 1, total)).astype(np.float32)
     shares[:, nothing] = 1 / len(planes)
     return np.moveaxis(shares, 0, -1)
 
@@ -249,7 +249,8 @@ def entropy(probabilities: FloatArray) -> FloatArray:
     total = np.zeros(shares.shape[1:], np.float32)
     for share in shares:
         total -= share * np.log(np.maximum(share, np.float32(_ABOVE_NOTHING)))
-    return np.clip(total / np.float32(np.log(len(shares))), 0, 1)
+    undecided: FloatArray = np.clip(total / np.float32(np.log(len(shares))), 0, 1)
+    return undecided
 
 
 def merged(probabilities: FloatArray, groups: Sequence[Sequence[int]]) -> FloatArray:
@@ -268,4 +269,5 @@ def merged(probabilities: FloatArray, groups: Sequence[Sequence[int]]) -> FloatA
         One channel a class; its planes lie whole in memory.
     """
     planes = np.moveaxis(probabilities, -1, 0)
-    return np.moveaxis(np.stack([planes[list(group)].max(axis=0) for group in groups]), 0, -1)
+    highest: FloatArray = np.stack([planes[list(group)].max(axis=0) for group in groups])
+    return np.moveaxis(highest, 0, -1)

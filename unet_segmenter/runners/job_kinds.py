@@ -141,6 +141,12 @@ JOB_KINDS: dict[str, JobKind] = {
     "segment": JobKind(
         "engine.job:JobSpec", "engine.pipeline:run_job", read_result=JobResult.from_json
     ),
+    "fuse": JobKind(
+        "engine.run_fuse:FuseJob",
+        "engine.run_fuse:run_fuse",
+        less_memory="Choose a smaller BLOCK_SIZE, or close other programs",
+        less_native="See whether all inputs open in QGIS",
+    ),
     "evaluate": JobKind(
         "engine.evaluate:EvaluateJob",
         "engine.evaluate:run_evaluate",
