@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from .majority_job import MAX_RADIUS
+
 ByteArray = NDArray[np.uint8]
 BoolArray = NDArray[np.bool_]
 CountArray = NDArray[np.uint16]
-
-# A disk of this radius has fewer than 2^16 pixels, so 16 bits count them.
-MAX_RADIUS = 100
 
 # Side in px of the tiles that are filtered one by one: few classes meet in one, and its counts
 # stay in the processor's cache.

@@ -153,6 +153,12 @@ JOB_KINDS: dict[str, JobKind] = {
         less_memory="Close other programs",
         less_native="See whether both files open in QGIS",
     ),
+    "majorityfilter": JobKind(
+        "engine.majority_job:MajorityFilterJob",
+        "engine.run_majority:run_majority_filter",
+        less_memory="Choose a smaller BLOCK_SIZE, or close other programs",
+        less_native="See whether the file opens in QGIS",
+    ),
     "prepare": JobKind(
         "training.prepare_spec:PrepareSpec",
         "training.prepare:prepare",

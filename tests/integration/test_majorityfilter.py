@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Smoothing class rasters: equal however they are cut, legends kept, bounded in memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from tests.toy_cli import environment
+from tests.toy_rasters import TRANSFORM, UTM, read_raster, write_raster
+from unet_segmenter import cli
+from unet_segmenter.engine import majority, majority_job
+from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.legend import ClassLook, attribute_table
+from unet_segmenter.engine.majority import majority_filter
+from unet_segmenter.engine.progress import SilentProgress
+from unet_segmenter.engine.raster import RasterSource
+from unet_segmenter.engine.run_majority import MajorityFilterJob, run_majority_filter
+from unet_segmenter.engine.sieve import sieve
+
+LOOKS = (ClassLook(1, "grass", "#00ff00"), ClassLook(2, "road & path", "#808080"))
+
+
+def speckled(height: int, width: int, *, seed: int = 1) -> np.ndarray:
+    """Patches of three classes with specks, and a corner of nodata."""
+    random = np.random.default_rng(seed)
+    rows, cols = np.mgrid[0:height, 0:width]
+    labels = 1 + (np.sin(rows / 17) + np.cos(cols / 13) > 0.3).astype(np.uint8)
+    specks = random.random(labels.shape) < 0.1
+    labels[specks] = random.integers(0, 4, int(specks.sum()))
+    labels[: height // 4, : width // 5] = 255
+    return labels
+
+
+def write_classes(path: Path, labels: np.ndarray, **profile: object) -> Path:
+    write_raster(path, labels, nodata=255, **profile)
+    Path(f"{path}.aux.xml").write_text(attribute_table(LOOKS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_classes(tmp_path / "classes.tif", speckled(150, 210))
+
+
+@pytest.mark.parametrize("method", majority_job.METHODS)
+@pytest.mark.parametrize("block_size", [64, 1024])
+def test_blocks_give_what_one_pass_over_the_whole_gives(
+    source: Path, tmp_path: Path, block_size: int, method: str
+) -> None:
+    output = tmp_path / "smooth.tif"
+    job = MajorityFilterJob(
+        str(source),
+        str(output),
+        radius=4,
+        min_area=30,
+        method=method,
+        block_size=block_size,
+    )
+    result = run_majority_filter(job, SilentProgress())
+    labels = speckled(150, 210)
+    whole = majority_filter(labels, 4, labels != 255, method=method)
+    expected = sieve(np.where(labels == 255, 255, whole).astype(np.uint8), 30)
+    assert (read_raster(output)[0] == expected).all()
+    assert result.changed_pixels == int((expected != labels).sum()) > 1000
+    assert result.changed_share == result.changed_pixels / int((labels != 255).sum())
+    assert result.nodata_pixels == int((labels == 255).sum())
+    assert (result.blocks > 4) == (block_size == 64)
+
+
+def test_grid_names_and_colours_of_the_input_are_kept(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "smooth.tif"
+    result = run_majority_filter(MajorityFilterJob(str(source), str(output)), SilentProgress())
+    with RasterSource(str(output)) as made, RasterSource(str(source)) as given:
+        assert made.grid.differences(given.grid) == []
+        assert made.class_names(1)[1] == "grass"
+        assert made.class_names(1)[2] == "road & path"
+    assert output.with_suffix(".qml").is_file()
+    assert [area.name for area in result.areas] == ["grass", "road & path"]
+
+
+def test_the_tables_of_methods_name_the_same_ones() -> None:
+    assert list(majority_job.METHODS) == list(majority.METHODS)
+
+
+def test_the_median_warns(source: Path, tmp_path: Path) -> None:
+    progress = SilentProgress()
+    job = MajorityFilterJob(str(source), str(tmp_path / "m.tif"), method="median")
+    result = run_majority_filter(job, progress)
+    assert "hardly occurs" in result.warnings[0]
+    assert ("warning", result.warnings[0]) in progress.messages
+
+
+def test_square_metres_are_pixels_of_the_grid_and_need_a_crs(tmp_path: Path) -> None:
+    labels = speckled(60, 70)
+    source = write_classes(tmp_path / "classes.tif", labels)
+    outputs = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for output, area, unit in zip(outputs, (16, 1), ("px", "m2"), strict=True):
+        job = MajorityFilterJob(str(source), str(output), 0, area, unit)
+        run_majority_filter(job, SilentProgress())
+    assert (read_raster(outputs[0]) == read_raster(outputs[1])).all()
+    assert (read_raster(outputs[0])[0] != labels).any()
+    plain = write_classes(tmp_path / "plain.tif", labels, crs=None)
+    with pytest.raises(JobError, match="no CRS"):
+        run_majority_filter(
+            MajorityFilterJob(str(plain), str(outputs[0]), 0, 1, "m2"), SilentProgress()
+        )
+
+
+def test_a_run_that_is_cancelled_in_the_sieve_goes_on_and_ends_alike(
+    source: Path, tmp_path: Path
+) -> None:
+    class Stopping(SilentProgress):
+        stage: str | None = None
+
+        def advance(self, done: int, total: int, message: str | None = None) -> None:
+            self.stage = message
+
+        def cancelled(self) -> bool:
+            return self.stage == "Merging small areas"
+
+    output = tmp_path / "smooth.tif"
+    job = MajorityFilterJob(str(source), str(output), min_area=30, block_size=64)
+    with pytest.raises(Cancelled):
+        run_majority_filter(job, Stopping())
+    assert not output.exists()
+    resumed = run_majority_filter(job, SilentProgress())
+    assert resumed.resumed_blocks == resumed.blocks > 4
+    again = tmp_path / "again.tif"
+    fresh = MajorityFilterJob(str(source), str(again), min_area=30)
+    run_majority_filter(fresh, SilentProgress())
+    assert (read_raster(output) == read_raster(again)).all()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"radius": 101}, "0 to 100 px"),
+        ({"method": "mean"}, "majority, median"),
+        ({"min_area": -1.0}, "0 or more"),
+        ({"area_unit": "acres"}, "px, m2"),
+        ({"output": "a.tif"}, "is the input"),
+    ],
+)
+def test_what_no_run_could_honour_is_refused(changes: dict, words: str) -> None:
+    with pytest.raises(JobError, match=words):
+        MajorityFilterJob(**{"input": "a.tif", "output": "b.tif", **changes})
+
+
+def test_the_command_tells_what_changed(source: Path, tmp_path: Path, capsys) -> None:
+    output = tmp_path / "smooth.tif"
+    flags = ["--radius", "2", "--min-area", "20", "--quiet"]
+    assert cli.main(["majorityfilter", str(source), str(output), *flags]) == 0
+    printed = capsys.readouterr().out
+    assert f"OUTPUT: {output}" in printed
+    assert "changed: " in printed
+    assert "road & path (2): " in printed
+    assert cli.main(["majorityfilter", str(source), str(output), *flags, "--json"]) == 0
+    assert 0.05 < json.loads(capsys.readouterr().out)["changed_share"] < 0.15
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from unet_segmenter.engine.run_majority import MajorityFilterJob, run_majority_filter
+from unet_segmenter.engine.progress import SilentProgress
+
+run_majority_filter(MajorityFilterJob(sys.argv[1], sys.argv[2], 2, 20.0), SilentProgress())
+status = Path("/proc/self/status").read_text().splitlines()
+print(int(next(line.split()[1] for line in status if line.startswith("VmHWM"))) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_a_raster_of_four_times_the_rows_takes_no_more_memory(tmp_path: Path) -> None:
+    peaks = []
+    part = speckled(512, 1024)
+    for times in (4, 16):
+        path = tmp_path / f"{times}.tif"
+        profile = {"width": 1024, "height": 512 * times, "count": 1, "dtype": "uint8"}
+        tiles = {"tiled": True, "crs": UTM, "transform": TRANSFORM, "nodata": 255}
+        with rasterio.open(path, "w", driver="GTiff", **profile, **tiles) as raster:
+            for k in range(times):
+                window = rasterio.windows.Window(0, 512 * k, 1024, 512)
+                raster.write(part, 1, window=window)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(path), str(tmp_path / "m.tif")],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
+    print(f"{peaks[0]} MB, {peaks[1]} MB")
+    assert peaks[1] <= 1.15 * peaks[0]
