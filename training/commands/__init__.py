@@ -15,6 +15,7 @@ COMMANDS = {
     "crossvalidate": "crossvalidate",
     "compare": "compare",
     "evaluate": "evaluate",
+    "fusion-table": "fusion_table",
     "export": "export",
     "convert-encoder": "convert_encoder",
 }

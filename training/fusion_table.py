@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What becomes of one-vs-rest probabilities by each way to one map, on sites no model saw.
+
+The probabilities are those that a cross-validation kept of its held-out images. Calibration and
+thresholds of a fold are fitted on the images of the other folds.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_segmenter.engine.crf_settings import CrfSettings
+from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.fuse_methods import FUSION_METHODS, FusionRules, conflict, fuse
+from unet_segmenter.engine.majority import majority_filter
+from unet_segmenter.engine.metrics import confusion_matrix, counts_of_confusion, overall_accuracy
+from unet_segmenter.engine.model_card import UNKNOWN_VALUE
+from unet_segmenter.engine.predict import calibrate as apply_calibration
+from unet_segmenter.engine.progress import Progress
+from unet_segmenter.engine.refine import refine, unary_from_labels
+from unet_segmenter.engine.shares import decode_shares
+
+from .calibrate import CalibrationPlan, ClassCalibration, calibrate
+from .crossvalidate import TALLIES, fold_folder
+from .crossvalidation_results import read_tallies
+from .dataset import Dataset, Sample
+from .evaluate import Tally, cell, rounded
+from .run import write_json
+
+NAME = "fusion"
+NO_CALIBRATION = ClassCalibration()
+
+
+@dataclass(frozen=True)
+class FusionTableSpec:
+    """What to compare.
+
+    Attributes
+    ----------
+    dataset, crossvalidation : str
+        Folders: the prepared data set, and what `crossvalidate --predictions` wrote of it.
+    output : str
+        Folder to write fusion.json, .csv and .md to.
+    names : tuple of str
+        Images to judge on, by name; empty for all that were held out.
+    every : int
+        Take each n-th of them: refinement takes seconds an image.
+    radius : int
+        Of the majority filter, px.
+    crf : CrfSettings
+        Of the refinement.
+    """
+
+    dataset: str
+    crossvalidation: str
+    output: str
+    names: tuple[str, ...] = ()
+    every: int = 1
+    radius: int = 15
+    crf: CrfSettings = field(default_factory=CrfSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.every < 1:
+            raise JobError(f"every must be 1 or more, not {self.every}")
+
+
+Refinement = Callable[[np.ndarray, np.ndarray, np.ndarray, FusionTableSpec], np.ndarray]
+
+
+def _as_fused(
+    _image: np.ndarray, _p: np.ndarray, labels: np.ndarray, _spec: FusionTableSpec
+) -> np.ndarray:
+    return labels
+
+
+def _majority(
+    _image: np.ndarray, _p: np.ndarray, labels: np.ndarray, spec: FusionTableSpec
+) -> np.ndarray:
+    return majority_filter(labels, spec.radius)
+
+
+def _crf_of_labels(
+    image: np.ndarray, p: np.ndarray, labels: np.ndarray, spec: FusionTableSpec
+) -> np.ndarray:
+    """Refine as the course does, from the labels; "unknown" is one of them."""
+    unary = unary_from_labels(labels, range(p.shape[-1] + 1), spec.crf.gt_prob)
+    found = refine(image, unary, np.ones(labels.shape, bool), spec.crf)
+    return found.argmax(-1).astype(np.uint8)
+
+
+REFINEMENTS: dict[str, Refinement] = {
+    "none": _as_fused,
+    "majority": _majority,
+    "crf": _crf_of_labels,
+}
+"""What is done to a fused map, by name."""
+
+
+def fusion_table(spec: FusionTableSpec, progress: Progress) -> dict[str, Any]:
+    """Fuse and refine each image in each way; count against its mask.
+
+    Returns
+    -------
+    dict
+        "rows": method, calibrated, refinement, mean IoU, overall accuracy, IoU a class, share of
+        pixels that are unknown. "conflict": share of pixels that several classes claim.
+
+    Raises
+    ------
+    JobError
+        If the cross-validation kept no predictions, or not of the images asked for.
+    Cancelled
+        If the user stopped.
+    """
+    dataset = Dataset.open(spec.dataset)
+    names = [cls.name for cls in dataset.classes]
+    folds = _folds(Path(spec.crossvalidation), names)
+    samples = _samples(dataset, folds, spec)
+    ways = [
+        (method, calibrated, refinement)
+        for method in FUSION_METHODS
+        for calibrated in (False, True)
+        for refinement in REFINEMENTS
+    ]
+    matrices = {way: np.zeros((len(names) + 1,) * 2, np.int64) for way in ways}
+    claims = {calibrated: np.zeros(2, np.int64) for calibrated in (False, True)}
+    for done, sample in enumerate(samples, 1):
+        fold = folds[sample.name]
+        image, mask = dataset.read(sample)
+        steps = np.load(fold.predictions / f"{sample.name}.npz")["p"]
+        for calibrated in (False, True):
+            fitted = fold.fitted if calibrated else [NO_CALIBRATION] * len(names)
+            p = apply_calibration(decode_shares(steps)[0], [one.calibration for one in fitted])
+            for method in FUSION_METHODS:
+                rules = FusionRules(
+                    method,
+                    tuple(range(1, len(names) + 1)),
+                    tuple(one.threshold for one in fitted),
+                    fold.rarest_first,
+                )
+                labels = fuse(p, rules, np.ones(mask.shape, bool))
+                labels[labels > len(names)] = UNKNOWN_VALUE  # sums that are no class
+                for name, refined in _refined(image, p, labels, spec):
+                    matrices[method, calibrated, name] += confusion_matrix(
+                        refined, mask, len(names) + 1
+                    )
+            claims[calibrated] += [np.count_nonzero(conflict(p, rules) > 1), mask.size]
+        if progress.cancelled():
+            raise Cancelled("Cancelled; nothing was written.")
+        progress.advance(done, len(samples), "fusing and refining")
+    results = {
+        "data": dataset.title, "images": len(samples), "classes": names,
+        "radius": spec.radius, "crf": asdict(spec.crf),
+        "conflict": {"as they are": _share(claims[False]), "calibrated": _share(claims[True])},
+        "rows": [_row(way, matrix, names) for way, matrix in matrices.items()],
+    }  # fmt: skip
+    _write(Path(spec.output), results)
+    progress.log("info", markdown(results))
+    return results
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """What the images of the other folds say of one fold's."""
+
+    predictions: Path
+    fitted: list[ClassCalibration]
+    rarest_first: tuple[int, ...]
+
+
+def _folds(folder: Path, names: Sequence[str]) -> dict[str, _Fold]:
+    """Return the fold that held each image out, with a calibration fitted on the others."""
+    tallies = {
+        path.parent.name: read_tallies(path) for path in sorted(folder.glob(f"fold_*/{TALLIES}"))
+    }
+    if len(tallies) < 2:
+        raise JobError(
+            f"{folder}: holds no finished cross-validation; run 'crossvalidate' with --predictions"
+        )
+    found: dict[str, _Fold] = {}
+    for number in range(1, len(tallies) + 1):
+        here = fold_folder(folder, number)
+        others = {
+            group: tally
+            for name, groups in tallies.items()
+            if name != here.name
+            for group, tally in groups.items()
+        }
+        scores = {group: tally.scores for group, tally in others.items()}
+        counts = sum(others.values(), start=Tally.zero(len(names))).counts
+        fold = _Fold(
+            here / "predictions",
+            list(calibrate(scores, names, CalibrationPlan()).classes),
+            tuple(np.argsort(counts.hit + counts.missed, kind="stable").tolist()),
+        )
+        found |= {path.stem: fold for path in fold.predictions.glob("*.npz")}
+    if not found:
+        raise JobError(f"{folder}: kept no predictions; run 'crossvalidate' with --predictions")
+    return found
+
+
+def _samples(dataset: Dataset, folds: Mapping[str, _Fold], spec: FusionTableSpec) -> list[Sample]:
+    wanted = set(spec.names)
+    if absent := sorted(wanted - folds.keys()):
+        raise JobError(
+            f"{spec.crossvalidation}: has no predictions of {len(absent)} of the images asked for, "
+            f"such as {absent[0]}"
+        )
+    samples = [
+        sample
+        for sample in sorted(dataset.samples, key=lambda sample: sample.name)
+        if sample.name in folds and (not wanted or sample.name in wanted)
+    ]
+    return samples[:: spec.every]
+
+
+def _refined(
+    image: np.ndarray, p: np.ndarray, labels: np.ndarray, spec: FusionTableSpec
+) -> Iterator[tuple[str, np.ndarray]]:
+    for name, refinement in REFINEMENTS.items():
+        yield name, refinement(image, p, labels, spec)
+
+
+def _share(claims: np.ndarray) -> float | None:
+    return rounded(claims[0] / claims[1])
+
+
+def _row(way: tuple[str, bool, str], matrix: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    method, calibrated, refinement = way
+    counts = counts_of_confusion(matrix)
+    iou = counts.scores()["iou"]
+    return {
+        "method": method, "calibrated": calibrated, "refinement": refinement,
+        "mean_iou": rounded(counts.mean_iou()),
+        "overall_accuracy": rounded(overall_accuracy(matrix)),
+        "iou": {name: rounded(iou[k]) for k, name in enumerate(names)},
+        "unknown": rounded(matrix[:, 0].sum() / matrix.sum()),
+    }  # fmt: skip
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Return the results as a table in Markdown, best mean IoU in bold."""
+    best = max(row["mean_iou"] for row in results["rows"])
+    head = ["fusion", "calibrated", "refinement", "mean IoU", "accuracy", *results["classes"]]
+    rows = [
+        [
+            row["method"], "yes" if row["calibrated"] else "no", row["refinement"],
+            f"**{cell(row['mean_iou'])}**" if row["mean_iou"] == best else cell(row["mean_iou"]),
+            cell(row["overall_accuracy"]),
+            *(cell(row["iou"][name]) for name in results["classes"]),
+        ]
+        for row in results["rows"]
+    ]  # fmt: skip
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _write(folder: Path, results: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{NAME}.json", results)
+    (folder / f"{NAME}.md").write_text(markdown(results) + "\n", encoding="utf-8")
+    with (folder / f"{NAME}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["method", "calibrated", "refinement", "mean_iou", "overall_accuracy", "unknown"]
+            + [f"iou_{name}" for name in results["classes"]]
+        )
+        for row in results["rows"]:
+            writer.writerow(
+                [
+                    row[key]
+                    for key in (
+                        "method", "calibrated", "refinement", "mean_iou", "overall_accuracy",
+                        "unknown",
+                    )
+                ]
+                + [row["iou"][name] for name in results["classes"]]
+            )  # fmt: skip
