@@ -67,7 +67,8 @@ def read_compute_in_order(
         while flight:
             yield _first(flight, cancelled)
     finally:
-        reader.shutdown(wait=False, cancel_futures=True)
+        # Waited for: the caller closes its rasters next, and GDAL crashes on one closed midway.
+        reader.shutdown(wait=True, cancel_futures=True)
         workers.shutdown(wait=False, cancel_futures=True)
 
 

@@ -95,3 +95,24 @@ def test_a_wish_to_stop_is_granted_while_a_block_is_computed() -> None:
         next(steps)
     assert time.monotonic() - began < 2
     release.set()
+
+
+def test_nothing_is_read_any_more_once_the_wish_to_stop_is_granted() -> None:
+    """Else the raster that the caller closes next is closed midway in a read."""
+    reading, done = threading.Event(), []
+
+    def read(item: int) -> int:
+        reading.set()
+        time.sleep(0.3)
+        done.append(item)
+        return item
+
+    steps = read_compute_in_order(
+        range(9), read, lambda i: i, concurrency=2, cancelled=reading.is_set
+    )
+    with pytest.raises(Cancelled):
+        next(steps)
+    seen = list(done)
+    assert len(seen) == 1
+    time.sleep(0.5)
+    assert done == seen
