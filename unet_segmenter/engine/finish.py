@@ -102,7 +102,7 @@ def _tags(done: FinishedMap) -> dict[str, str]:
     """How the map was made, for the TIFF's metadata."""
     job, card = done.job, done.card
     thresholds = ",".join(
-        f"{c.name}={c.threshold if job.threshold is None else job.threshold:g}"
+        f"{c.name}={c.threshold if job.threshold is None else job.threshold!r}"
         for c in done.classes
     )
     parameters = {

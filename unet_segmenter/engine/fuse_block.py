@@ -64,7 +64,9 @@ class FuseBlock:
             made["CONFLICT"] = conflict(p, rules)[np.newaxis]
             made["CONFLICT"][:, ~valid] = NODATA_VALUE
         if "PROBABILITY" in self.layers:
-            made["PROBABILITY"] = shares(np.moveaxis(renormalised(p), -1, 0))
+            made["PROBABILITY"] = shares(
+                np.moveaxis(renormalised(p, rules.unknown_threshold), -1, 0)
+            )
         if "CONFIDENCE" in self.layers:
             made["CONFIDENCE"] = shares(confidence(p, rules)[np.newaxis])
         if "ENTROPY" in self.layers:
@@ -74,18 +76,17 @@ class FuseBlock:
 
 def layers_of(outputs: Mapping[str, str], fusion: Fusion, share_type: str) -> dict[str, Layer]:
     """Layers that a fusion's blocks fill: those asked for, and the conflicts for their share."""
-    bands = {"PROBABILITY": len(fusion.classes), "CONFIDENCE": 1, "ENTROPY": 1}
+    bands = {"PROBABILITY": len(fusion.band_names()), "CONFIDENCE": 1, "ENTROPY": 1}
     shares = {name: Layer(n, share_type) for name, n in bands.items() if name in outputs}
     return {"OUTPUT": Layer(1, "uint8"), "CONFLICT": Layer(1, "uint8"), **shares}
 
 
 def meanings_of(fusion: Fusion) -> dict[str, LayerMeaning]:
     """What the layers of a fusion hold."""
-    names = tuple(c.name for c in fusion.classes)
     return {
         "OUTPUT": LayerMeaning(("class",), looks=fusion.looks()),
         "CONFLICT": LayerMeaning(("classes that claim the pixel",)),
-        "PROBABILITY": LayerMeaning(names, is_share=True),
+        "PROBABILITY": LayerMeaning(fusion.band_names(), is_share=True),
         "CONFIDENCE": LayerMeaning(("confidence",), is_share=True),
         "ENTROPY": LayerMeaning(("entropy",), is_share=True),
     }

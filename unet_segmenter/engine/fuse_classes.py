@@ -16,6 +16,7 @@ from .model_card import NODATA_VALUE, UNKNOWN_VALUE
 from .reference import PALETTE
 
 DEFAULT_THRESHOLD = 0.5
+UNKNOWN_NAME = "unknown"
 _ALIASES_TOLD = 3
 
 Item = TypeVar("Item")
@@ -73,7 +74,7 @@ class Fusion:
     Parameters
     ----------
     classes : tuple of FusedClass
-        In the order in which they were first told.
+        In the order in which they were first told; the unknown is none of them.
     groups : tuple of tuple of int
         Sources of each class.
     rules : FusionRules
@@ -94,18 +95,34 @@ class Fusion:
             for total in _sums(self.rules.values):
                 color = PALETTE[total % len(PALETTE)]
                 looks.setdefault(total, ClassLook(total, f"sum {total}, no class", color))
-        looks[UNKNOWN_VALUE] = ClassLook(UNKNOWN_VALUE, "unknown", UNKNOWN_COLOR)
+        looks[UNKNOWN_VALUE] = ClassLook(UNKNOWN_VALUE, UNKNOWN_NAME, UNKNOWN_COLOR)
         return tuple(looks[value] for value in sorted(looks))
+
+    @property
+    def has_unknown_band(self) -> bool:
+        """Whether "unknown" has a probability of its own."""
+        return self.rules.unknown_threshold > 0
+
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands of the renormalised probabilities."""
+        names = tuple(c.name for c in self.classes)
+        return (*names, UNKNOWN_NAME) if self.has_unknown_band else names
+
+    def band_values(self) -> tuple[int, ...]:
+        """Values of the classes of these bands in the map."""
+        values = self.rules.values
+        return (*values, UNKNOWN_VALUE) if self.has_unknown_band else values
 
     def tags(self) -> dict[str, str]:
         """How it was decided, for a raster's metadata."""
+        bands = zip(self.band_values(), self.band_names())
         return {
             "METHOD": self.rules.method,
-            "CLASSES": ",".join(f"{c.value}={c.name}" for c in self.classes),
+            "CLASSES": ",".join(f"{value}={name}" for value, name in bands),
             "COLORS": ",".join(f"{c.name}={c.color}" for c in self.classes),
-            "THRESHOLDS": ",".join(f"{c.name}={c.threshold:g}" for c in self.classes),
+            "THRESHOLDS": ",".join(f"{c.name}={c.threshold!r}" for c in self.classes),
             "PRIORITY": ",".join(self.classes[k].name for k in self.rules.order),
-            "UNKNOWN_THRESHOLD": f"{self.rules.unknown_threshold:g}",
+            "UNKNOWN_THRESHOLD": repr(self.rules.unknown_threshold),
         }
 
 

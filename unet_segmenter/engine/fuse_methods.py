@@ -184,20 +184,26 @@ def conflict(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
     return claims
 
 
-def renormalised(probabilities: FloatArray) -> FloatArray:
+def renormalised(probabilities: FloatArray, unknown_threshold: float = 0.0) -> FloatArray:
     """Probabilities that sum to 1 in each pixel.
 
     Parameters
     ----------
     probabilities : ndarray of float32, shape (H, W, K)
         Probability of each class against the rest, 0-1.
+    unknown_threshold : float
+        Probability below which no class is given. Above 0 it stands as that of one class more,
+        "unknown", so the likeliest class is the one that `argmax` gives.
 
     Returns
     -------
-    ndarray of float32, shape (H, W, K)
-        Each over their sum; 1 / K each where all are 0, as nothing speaks for any class.
+    ndarray of float32, shape (H, W, K) or (H, W, K + 1)
+        Each over their sum; equal for all where all are 0, as nothing speaks for any class.
     """
     planes = np.moveaxis(probabilities, -1, 0)
+    if unknown_threshold > 0:
+        unknown = np.full((1, *planes.shape[1:]), unknown_threshold, np.float32)
+        planes = np.concatenate([planes, unknown])
     total = planes.sum(axis=0, dtype=np.float32)
     nothing = total < _ABOVE_NOTHING
     shares: FloatArray = (planes / np.where(nothing, 1, total)).astype(np.float32)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, JobError
-from .fuse_classes import ClassSource
+from .fuse_classes import UNKNOWN_NAME, ClassSource
 from .geometry import PixelWindow
-from .model_card import NODATA_VALUE
+from .model_card import NODATA_VALUE, UNKNOWN_VALUE
 from .raster import RasterGrid, RasterSource
 from .shares import PROBABILITY_STEPS, FloatArray, decode_shares
 
@@ -129,36 +129,39 @@ def open_probabilities(
     for source, _ in odd:
         aligned = RasterSource.aligned(source.path, grid, "bilinear")
         opened[opened.index(source)] = stack.enter_context(aligned)
-    members = tuple(ProbabilitySource(source, source.data_bands) for source in opened)
-    classes = [told for member in members for told in told_classes(member.source, member.bands)]
+    told = [told_classes(source) for source in opened]
+    members = tuple(ProbabilitySource(s, tuple(found)) for s, found in zip(opened, told))
+    classes = [one for found in told for one in found.values()]
     if class_names and len(class_names) != len(classes):
         bands = ", ".join(f"{Path(m.source.path).name} {len(m.bands)}" for m in members)
         raise JobError(
             f"CLASS_NAMES has {len(class_names)} names, but the inputs have {len(classes)} bands "
             f"({bands}); name each."
         )
-    named = [_named(text, told) for text, told in zip(class_names, classes)]
+    named = [_named(text, one) for text, one in zip(class_names, classes)]
     return ProbabilityStack(members, tuple(named or classes))
 
 
-def told_classes(source: RasterSource, bands: Sequence[int]) -> list[ClassSource]:
-    """What a raster of probabilities tells of its bands' classes.
+def told_classes(source: RasterSource) -> dict[int, ClassSource]:
+    """What a raster of probabilities tells of its bands' classes, by band.
 
     A raster that `segment` or `fuse` wrote tells values, colours and thresholds in its metadata;
-    any other one may name its bands.
+    any other one may name its bands. A band of the unknown is no class, and is left out.
     """
-    tags = source.tags()
+    tags, bands = source.tags(), source.data_bands
     values = {name: int(value) for value, name in _pairs(tags, "CLASSES") if value.isdecimal()}
     colors, limits = dict(_pairs(tags, "COLORS")), dict(_pairs(tags, "THRESHOLDS"))
     names = list(values) if len(values) == len(bands) else []
-    told = []
+    told = {}
     for place, band in enumerate(bands):
         stem = Path(source.path).stem
         fallback = stem if len(bands) == 1 else f"{stem} band {band}"
         name = names[place] if names else source.band_names[band - 1] or fallback
+        if name == UNKNOWN_NAME and values.get(name) == UNKNOWN_VALUE:
+            continue
         limit = limits.get(name)
-        told.append(
-            ClassSource(name, values.get(name), colors.get(name), float(limit) if limit else None)
+        told[band] = ClassSource(
+            name, values.get(name), colors.get(name), float(limit) if limit else None
         )
     return told
 

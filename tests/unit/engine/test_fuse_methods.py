@@ -143,6 +143,17 @@ def test_renormalised_probabilities_sum_to_one_and_keep_their_order(p) -> None:
     assert (np.diff(np.take_along_axis(shares, order, -1), axis=-1) >= 0).all()
 
 
+@given(p=images, unknown=st.floats(1e-3, 1, width=32))
+def test_the_likeliest_of_classes_and_unknown_is_what_argmax_gives(p, unknown) -> None:
+    shares = renormalised(p, unknown)
+    np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-5)
+    classes = fuse(p, FusionRules("argmax", (1, 2, 3), (0.5,) * 3, (), unknown), ALL_VALID)
+    ranked = np.sort(shares, axis=-1)
+    clear = ranked[..., -1] - ranked[..., -2] > 1e-6
+    likeliest = np.array([1, 2, 3, 0])[shares.argmax(axis=-1)]
+    np.testing.assert_array_equal(likeliest[clear], classes[clear])
+
+
 @given(p=images)
 def test_entropy_is_none_for_a_sure_pixel_and_full_for_an_undecided_one(p) -> None:
     assert ((entropy(p) >= 0) & (entropy(p) <= 1)).all()

@@ -97,7 +97,7 @@ def test_all_outputs_are_those_of_the_pure_functions_in_blocks_too(method, stack
     claims = np.where(valid, conflict(p, rules), 255)
     np.testing.assert_array_equal(read_raster(files["conflict"])[0], claims)
     for name, expected in {
-        "probability": np.moveaxis(renormalised(p), -1, 0),
+        "probability": np.moveaxis(renormalised(p, 0.3), -1, 0),
         "confidence": confidence(p, rules)[None],
         "entropy": entropy(p)[None],
     }.items():
@@ -142,6 +142,21 @@ def test_values_colours_and_thresholds_come_from_what_segment_wrote(stack, tmp_p
     assert tags["UNET_SEGMENTER_METHOD"] == "argmax"
     assert (tmp_path / "c.qml").is_file()
     assert "<Category>road</Category>" in (tmp_path / "c.tif.aux.xml").read_text()
+
+
+def test_the_unknown_has_a_band_where_it_has_a_threshold_and_is_no_class_of_a_next_fusion(
+    stack, tmp_path
+) -> None:
+    first = run(stack, tmp_path / "c.tif", unknown_threshold=0.4, probability=tmp_path / "p2.tif")
+    with rasterio.open(tmp_path / "p2.tif") as raster:
+        assert raster.descriptions == (*NAMES, "unknown")
+        likeliest = np.array([*VALUES, 0])[raster.read().argmax(axis=0)]
+        ranked = np.sort(raster.read(), axis=0).astype(int)
+    clear = (ranked[-1] - ranked[-2] > 1) & (ranked[0] < 255)
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(likeliest[clear], read_raster(tmp_path / "c.tif")[0][clear])
+    again = run(str(tmp_path / "p2.tif"), tmp_path / "c2.tif")
+    assert [area.name for area in again.areas] == [area.name for area in first.areas]
 
 
 def test_several_rasters_of_one_band_are_classes_by_name(tmp_path) -> None:
