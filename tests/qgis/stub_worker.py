@@ -63,6 +63,25 @@ def segment(job: JobSpec, progress: Progress) -> JobResult:
     )
 
 
+def fuse(job: PlainJob, progress: Progress) -> PlainJob:
+    """Write rasters of ones on the grid of what is read first, and fixed numbers."""
+    tell_job(job, progress)
+    source = gdal.Open((job.values.get("inputs") or [job.values.get("input")])[0])
+    names = ("output", "probability", "confidence", "conflict", "entropy", "summary")
+    outputs = {name: job.values[name] for name in names if job.values.get(name)}
+    for name, path in outputs.items():
+        if name == "summary":
+            Path(path).write_text("<html></html>", encoding="utf-8")
+            continue
+        target = gdal.GetDriverByName("GTiff").CreateCopy(path, source)
+        target.GetRasterBand(1).Fill(1)
+        target.FlushCache()
+    areas = [{"value": 1, "name": "grass", "color": "#228b22", "pixels": 2400, "area": 24.0}]
+    result = {"unknown_share": 0.25, "conflict_share": 0.125, "pixels": 2400, "nodata_pixels": 7}
+    named = {name.upper(): path for name, path in outputs.items()}
+    return PlainJob({**result, "blocks": 1, "seconds": 0.5, "areas": areas, "outputs": named})
+
+
 def evaluate(job: PlainJob, progress: Progress) -> PlainJob:
     """Tell fixed scores, and write the files that were asked for."""
     tell_job(job, progress)
@@ -143,9 +162,10 @@ SCORES = {
 }
 
 if __name__ == "__main__":
-    for name in ("evaluate", "prepare", "train"):
+    for name in ("fuse", "evaluate", "prepare", "train"):
         # The real classes of these jobs need packages that QGIS's Python may lack.
         plain = JobKind("runners.job_kinds:PlainJob", "", seconds_to_stop=1.0)
         JOB_KINDS[name] = plain
-    runs = {"segment": segment, "evaluate": evaluate, "prepare": prepare, "train": train}
+    runs = {"segment": segment, "fuse": fuse, "evaluate": evaluate}
+    runs |= {"prepare": prepare, "train": train}
     worker.run_and_exit(sys.argv[1:], runs=runs)

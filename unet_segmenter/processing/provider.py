@@ -9,6 +9,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..version import plugin_version
 from .alg_checkenvironment import CheckEnvironmentAlgorithm
 from .alg_evaluate import EvaluateAlgorithm
+from .alg_fuse import FuseAlgorithm
 from .alg_modelinfo import ModelInfoAlgorithm
 from .alg_preparedataset import PrepareDatasetAlgorithm
 from .alg_segment import SegmentAlgorithm
@@ -21,6 +22,7 @@ PROVIDER_ICON = "unet_segmenter"
 
 ALGORITHMS: tuple[type[BaseAlgorithm], ...] = (
     SegmentAlgorithm,
+    FuseAlgorithm,
     EvaluateAlgorithm,
     PrepareDatasetAlgorithm,
     TrainModelAlgorithm,
