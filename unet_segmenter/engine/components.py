@@ -123,6 +123,19 @@ class Seams:
             piece, self._joined[piece] = self._joined[piece], root
         return root
 
+    def forget_closed(self) -> set[int]:
+        """Keep only the components that the next strip may join, and tell their numbers.
+
+        For those who follow the strips once: `solve` knows nothing of what is forgotten.
+        """
+        assert self._bottom is not None
+        labels, ids = self._bottom
+        found, places = np.unique(ids, return_inverse=True)
+        roots = np.array([self.component(piece) for piece in found.tolist()], np.int64)
+        self._bottom = labels, roots[places]
+        self._joined, self._crossing = {}, []
+        return set(roots[roots > 0].tolist())
+
     def solve(self) -> tuple[Ids, NDArray[np.intp]]:
         """Tell which of all pieces at strips' edges are one component.
 

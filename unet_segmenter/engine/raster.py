@@ -144,6 +144,15 @@ class RasterGrid:
         """The CRS as "EPSG:n" or WKT, for GDAL's programs; empty without one."""
         return "" if self.crs is None else str(_crs(self.crs).to_string())
 
+    def metres_per_unit(self) -> float | None:
+        """Metres of a unit of the CRS; None without a CRS, NaN where units are degrees."""
+        if self.crs is None:
+            return None
+        crs = rasterio.CRS.from_wkt(self.crs)
+        if crs.is_geographic:
+            return math.nan
+        return float(crs.linear_units_factor[1]) if crs.is_projected else 1.0
+
     def _point(self, row: float, col: float) -> tuple[float, float]:
         a, b, c, d, e, f = self.transform
         return a * col + b * row + c, d * col + e * row + f
@@ -618,6 +627,43 @@ class LabelledPolygons:
             dtype="int32",
         )
         return labels
+
+
+def trace_pieces(
+    pieces: NDArray[np.int32],
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Polygons around pixels of one value that are connected over their edges.
+
+    Parameters
+    ----------
+    pieces : ndarray of int32, shape (H, W)
+        Values.
+
+    Returns
+    -------
+    points : ndarray of float64, shape (N, 2)
+        Columns and rows, in px from the array's corner; whole numbers.
+    rings : ndarray of int64
+        Where each ring begins in `points`, and N.
+    polygons : ndarray of int64
+        Where each polygon begins in `rings`, its outer ring first, and the number of rings.
+    values : ndarray of int64
+        The value of each polygon.
+    """
+    points: list[tuple[float, float]] = []
+    rings, polygons, values = [0], [0], []
+    for shape, value in rasterio.features.shapes(pieces, connectivity=4):
+        for ring in shape["coordinates"]:
+            points += ring
+            rings.append(len(points))
+        polygons.append(len(rings) - 1)
+        values.append(int(value))
+    return (
+        np.array(points, np.float64).reshape(-1, 2),
+        np.array(rings, np.int64),
+        np.array(polygons, np.int64),
+        np.array(values, np.int64),
+    )
 
 
 def write_geotiff(

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads polygon layers: the only module that imports pyogrio and shapely."""
+"""Reads, shapes and writes polygons: the only module that imports pyogrio and shapely."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError, OutputError
+
+Polygons = NDArray[np.object_]
+"""Polygons of shapely, shape (N,)."""
 
 
 def read_polygons(path: str) -> tuple[list[dict[str, Any]], str | None]:
@@ -112,3 +119,160 @@ def _text(value: Any) -> str:
         return ""
     whole = isinstance(plain, float) and plain.is_integer()
     return str(int(plain) if whole else plain).strip()
+
+
+def polygons_of_rings(
+    points: NDArray[np.float64], rings: NDArray[np.int64], polygons: NDArray[np.int64]
+) -> Polygons:
+    """Polygons of the points, and the starts of rings and polygons, that `trace_pieces` gives."""
+    import shapely
+
+    if len(polygons) < 2:
+        return np.zeros(0, object)
+    made: Polygons = shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON, points, (rings, polygons)
+    )
+    return made
+
+
+def points_of(polygons: Polygons) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """All points of polygons, shape (N, 2), and where each ring begins in them, and N."""
+    import shapely
+
+    if not len(polygons):
+        return np.zeros((0, 2)), np.zeros(1, np.int64)
+    _, points, (rings, _) = shapely.to_ragged_array(polygons)
+    return points, rings.astype(np.int64)
+
+
+def moved(polygons: Polygons, points: NDArray[np.float64]) -> Polygons:
+    """The polygons with other points, of the shape that `points_of` gives."""
+    import shapely
+
+    return shapely.set_coordinates(polygons.copy(), points)  # type: ignore[no-any-return]
+
+
+def areas_of(polygons: Polygons) -> NDArray[np.float64]:
+    """Area of each polygon in squares of its coordinates' unit."""
+    import shapely
+
+    return shapely.area(polygons)  # type: ignore[no-any-return]
+
+
+def ring_owners(polygons: Polygons) -> NDArray[np.int64]:
+    """The place of the polygon that each ring belongs to."""
+    import shapely
+
+    rings = 1 + shapely.get_num_interior_rings(polygons).astype(np.int64)
+    return np.repeat(np.arange(len(polygons)), rings)
+
+
+def simplify_coverage(polygons: Polygons, tolerance: float) -> Polygons:
+    """Polygons with fewer points, whose shared borders stay shared.
+
+    Parameters
+    ----------
+    polygons : ndarray of object
+        Polygons that fill an area without gaps and overlaps; where borders are shared, both sides
+        have the same points.
+    tolerance : float
+        About the square root of the area that one point may take or give: the method is that of
+        Visvalingam and Whyatt (The Cartographic Journal, 1993).
+
+    Returns
+    -------
+    ndarray of object
+        Their points are points of the input. The border of the whole area stays as it is, and so
+        do the points where three polygons meet.
+    """
+    import shapely
+
+    simple: Polygons = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
+    return simple
+
+
+def dissolve(parts: Sequence[Any], *, straighten: bool) -> Any:
+    """One polygon of parts that touch along edges, all points in whole numbers.
+
+    Parameters
+    ----------
+    parts : sequence
+        Polygons of shapely.
+    straighten : bool
+        Leave out points between two edges of one direction.
+    """
+    import shapely
+
+    union = shapely.unary_union(parts)
+    if not straighten:
+        return union
+    points, rings = points_of(np.array([union]))
+    kept, starts = _corners(points, rings)
+    return shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON, kept, (starts, np.array([0, len(starts) - 1]))
+    )[0]
+
+
+def _corners(
+    points: NDArray[np.float64], rings: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The points of closed rings where they turn, and where each ring begins in them."""
+    found, starts = [], [0]
+    for start, stop in zip(rings[:-1], rings[1:], strict=True):
+        ring = points[start : stop - 1]
+        before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+        turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
+        corners = ring[turns]
+        found += [corners, corners[:1]]
+        starts.append(starts[-1] + len(corners) + 1)
+    return np.concatenate(found), np.array(starts, np.int64)
+
+
+class PolygonFile:
+    """A GeoPackage with one layer of polygons that is written part by part.
+
+    Parameters
+    ----------
+    path : Path
+        File to write; there must be none.
+    layer : str
+        Name of the layer.
+    crs : str or None
+        Coordinate reference system as WKT.
+    """
+
+    def __init__(self, path: Path, layer: str, crs: str | None) -> None:
+        self._path = path
+        self._layer = layer
+        self._crs = crs
+
+    def append(self, polygons: Polygons, fields: Mapping[str, NDArray[Any]]) -> None:
+        """Write polygons with the values of their fields, NaN as empty; the first call all fields.
+
+        Raises
+        ------
+        OutputError
+            If the disk is full or the folder read-only.
+        """
+        import warnings
+
+        import pyogrio.errors
+        import pyogrio.raw
+        import shapely
+
+        try:
+            with warnings.catch_warnings():  # that there is no CRS is told by others
+                warnings.simplefilter("ignore", UserWarning)
+                pyogrio.raw.write(
+                    str(self._path),
+                    shapely.to_wkb(polygons),
+                    list(fields.values()),
+                    list(fields),
+                    layer=self._layer,
+                    driver="GPKG",
+                    geometry_type="Polygon",
+                    crs=self._crs,
+                    append=self._path.exists(),
+                )
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError, OSError) as error:
+            raise OutputError(f"{self._path.name} could not be written: {error}.") from error
