@@ -18,7 +18,7 @@ from ..version import plugin_version
 from .block_job import check_outputs, fill, source_state, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .checks import check_resolution, check_values, choose_bands
-from .errors import InputError, JobError
+from .errors import JobError
 from .finish import FinishedMap, finish
 from .geometry import PixelWindow
 from .job import JobResult, JobSpec
@@ -28,9 +28,9 @@ from .open_model import open_model
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
 from .raster import AreaOfInterest, RasterGrid, RasterSource, gdal_settings
+from .region import wanted_area, wanted_region
 from .segment_block import BlockPixels, BlockResult, SegmentBlock
 from .tiling import Block, BlockGrid
-from .vector import read_polygons
 
 # Side in px of what a block writes. Larger blocks pay less for their halo and more memory:
 # `make bench` tells both.
@@ -112,25 +112,8 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
 def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
     classes = card.select(job.classes)
     bands = choose_bands(source, card, job.bands)
-    region = PixelWindow.of_shape(source.grid.shape)
-    if job.extent is not None:
-        within = source.grid.window_of(job.extent)
-        if within is None:
-            raise InputError(
-                f"The extent {_numbers(job.extent)} does not touch {source.path}, which covers "
-                f"{_numbers(source.grid.bounds())} (xmin, ymin, xmax, ymax). Give it in the "
-                "raster's CRS."
-            )
-        region = within
-    aoi = None
-    if job.aoi is not None:
-        aoi = AreaOfInterest(*read_polygons(job.aoi), source.grid)
-        window = aoi.window()
-        if window is None or window.intersect(region) is None:
-            raise InputError(
-                f"The area of interest {job.aoi} does not touch the part of {source.path} that is "
-                "to be segmented. Look whether both have the right CRS."
-            )
+    region = wanted_region(source, job.extent)
+    aoi = wanted_area(job.aoi, source, region)
     warnings = check_resolution(source, card) + check_values(source, card, bands, region)
     halo = card.halo if job.halo is None else job.halo
     try:
@@ -227,7 +210,3 @@ def _arrays(result: BlockResult) -> dict[str, NDArray[np.generic]]:
         "CONFIDENCE": result.confidence,
     }
     return {name: array for name, array in named.items() if array is not None}
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.10g}" for value in values)

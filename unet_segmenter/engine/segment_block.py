@@ -102,15 +102,27 @@ class SegmentBlock:
         ModelError
             If what the network gives are no probabilities of these classes and pixels.
         """
+        probabilities = self.probabilities(blocks)
+        return [self._decide(p, b.wanted) for b, p in zip(blocks, probabilities, strict=True)]
+
+    def probabilities(self, blocks: list[BlockPixels]) -> list[FloatArray]:
+        """Calibrated probabilities (H, W, K) of the written windows of such blocks.
+
+        Raises
+        ------
+        ModelError
+            If what the network gives are no probabilities of these classes and pixels.
+        """
         scaled = [scale(b.pixels, b.valid, self.model_input) for b in blocks]
         # One image needs no copy, and keeps its planes together in memory.
         images = scaled[0][np.newaxis] if len(scaled) == 1 else np.stack(scaled)
-        probabilities = predict(images, self.run, flips=self.flips)
+        predicted = predict(images, self.run, flips=self.flips)
         channels = [c.channel for c in self.classes]
-        _check_shape(probabilities.shape, images.shape, channels)
+        _check_shape(predicted.shape, images.shape, channels)
+        calibrations = [c.calibration for c in self.classes]
         return [
-            self._decide(_checked(_selected(image[block.crop.slices], channels)), block.wanted)
-            for block, image in zip(blocks, probabilities, strict=True)
+            calibrate(_checked(_selected(image[block.crop.slices], channels)), calibrations)
+            for block, image in zip(blocks, predicted, strict=True)
         ]
 
     def empty(self, block: BlockPixels) -> BlockResult:
@@ -119,7 +131,6 @@ class SegmentBlock:
         return self._decide(np.zeros(shape, np.float32), np.zeros(block.wanted.shape, bool))
 
     def _decide(self, probabilities: FloatArray, wanted: NDArray[np.bool_]) -> BlockResult:
-        probabilities = calibrate(probabilities, [c.calibration for c in self.classes])
         thresholds = [self._threshold(c) for c in self.classes]
         if len(self.classes) == 1:
             mask = binary_mask(probabilities[..., 0], thresholds[0])

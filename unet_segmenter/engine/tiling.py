@@ -110,6 +110,36 @@ class BlockGrid:
             _spans(shape.width, region.col, region.col_stop, core, halo, divisor, fixed_size),
         )
 
+    @classmethod
+    def of_windows(
+        cls, shape: Shape2D, window: Shape2D, halo: int, divisor: int, region: PixelWindow
+    ) -> BlockGrid:
+        """Tile a region with windows of one given shape.
+
+        Parameters
+        ----------
+        shape : Shape2D
+            Shape of the raster in px.
+        window : Shape2D
+            Shape of every window in px: along each axis all of the raster, rounded up to the
+            divisor, or at least the divisor and the halo on both sides.
+        halo : int
+            Context in px around what a window writes; it is rounded up to the divisor.
+        divisor : int
+            Windows start at multiples of it.
+        region : PixelWindow
+            The pixels to write.
+        """
+        halo = ceil_to(halo, divisor)
+        rows, cols = (
+            _spans(length, start, stop, side - 2 * halo, halo, divisor, side)
+            for length, start, stop, side in (
+                (shape.height, region.row, region.row_stop, window.height),
+                (shape.width, region.col, region.col_stop, window.width),
+            )
+        )
+        return cls(rows, cols)
+
     @property
     def read_shape(self) -> Shape2D:
         """The one shape that all windows have."""
