@@ -20,6 +20,7 @@ from .commands import (
     segment,
     setupenvironment,
     trainmodel,
+    vectorize,
 )
 from .commands.terminal import print_json
 from .engine.errors import Cancelled, SegmenterError
@@ -31,6 +32,7 @@ COMMANDS: tuple[tuple[str, ModuleType, tuple[str, ...]], ...] = (
     ("fuse", fuse, ()),
     ("evaluate", evaluate, ()),
     ("majorityfilter", majorityfilter, ()),
+    ("vectorize", vectorize, ()),
     ("preparedataset", preparedataset, ()),
     ("trainmodel", trainmodel, ()),
     ("modelinfo", modelinfo, ("models",)),

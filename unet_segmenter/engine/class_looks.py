@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from .legend import ClassLook
 from .model_card import UNKNOWN_VALUE
@@ -13,23 +14,35 @@ from .reference import PALETTE
 _UNKNOWN = ClassLook(UNKNOWN_VALUE, "unknown", "#f2f2f2")
 
 
-def looks_of(source: RasterSource, band: int, values: Iterable[int]) -> tuple[ClassLook, ...]:
-    """Looks of the classes that a raster names or holds, in order of value.
+@dataclass(frozen=True)
+class RasterLegend:
+    """What a class raster tells of its classes.
 
     Parameters
     ----------
-    source : RasterSource
-        The class raster.
-    band : int
-        Its band, from 1.
-    values : iterable of int
-        Values that occur. One without a name is called "class" and its value, 0 "unknown"; one
-        without a colour gets one of a palette.
+    names, colors : dict
+        By value.
     """
-    names, colors = source.class_names(band), source.class_colors(band)
-    found = []
-    for value in sorted({*names, *values}):
-        unnamed = _UNKNOWN.name if value == UNKNOWN_VALUE else f"class {value}"
-        spare = _UNKNOWN.color if value == UNKNOWN_VALUE else PALETTE[value % len(PALETTE)]
-        found.append(ClassLook(value, names.get(value, unnamed), colors.get(value, spare)))
-    return tuple(found)
+
+    names: dict[int, str]
+    colors: dict[int, str]
+
+    @classmethod
+    def of(cls, source: RasterSource, band: int) -> RasterLegend:
+        """The legend of one band, from 1."""
+        return cls(source.class_names(band), source.class_colors(band))
+
+    def look(self, value: int) -> ClassLook:
+        """Name and colour of a class.
+
+        One without a name is called "class" and its value, 0 "unknown"; one without a colour
+        gets one of a palette.
+        """
+        unnamed, color = f"class {value}", PALETTE[value % len(PALETTE)]
+        if value == UNKNOWN_VALUE:
+            unnamed, color = _UNKNOWN.name, _UNKNOWN.color
+        return ClassLook(value, self.names.get(value, unnamed), self.colors.get(value, color))
+
+    def looks(self, values: Iterable[int]) -> tuple[ClassLook, ...]:
+        """Looks of these classes and of all that have names, in order of value."""
+        return tuple(self.look(value) for value in sorted({*self.names, *values}))

@@ -7,7 +7,7 @@ exactly where strips meet, and what comes out equals the polygons of the whole r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,19 @@ class ClassPolygons:
     polygons: Polygons
     values: Ids
     confidence: NDArray[np.float64]
+
+    def chosen(self, which: NDArray[np.bool_]) -> ClassPolygons:
+        """Those where `which` is true."""
+        return ClassPolygons(self.polygons[which], self.values[which], self.confidence[which])
+
+    @classmethod
+    def joined(cls, parts: Sequence[ClassPolygons]) -> ClassPolygons:
+        """All of several."""
+        return cls(
+            np.concatenate([np.zeros(0, object), *(part.polygons for part in parts)]),
+            np.concatenate([np.zeros(0, np.int64), *(part.values for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.confidence for part in parts)]),
+        )
 
 
 def trace(classes: StripClasses, tolerance: float) -> Traced:

@@ -33,7 +33,7 @@ from .raw_image import BandImage, virtual_raster
 
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the user as errors
 
-_METRES_PER_DEGREE = 111_320.0
+METRES_PER_DEGREE = 111_320.0
 _SAMPLE_SIDE = 128
 _SAMPLES_A_SIDE = 6
 _CACHE = 16 << 20
@@ -119,8 +119,8 @@ class RasterGrid:
         crs = rasterio.CRS.from_wkt(self.crs)
         if crs.is_geographic:
             latitude = self._point(self.shape.height // 2, self.shape.width // 2)[1]
-            y_scale = _METRES_PER_DEGREE
-            x_scale = _METRES_PER_DEGREE * max(math.cos(math.radians(latitude)), 1e-6)
+            y_scale = METRES_PER_DEGREE
+            x_scale = METRES_PER_DEGREE * max(math.cos(math.radians(latitude)), 1e-6)
         elif crs.is_projected:
             x_scale = y_scale = crs.linear_units_factor[1]
         return math.hypot(a * x_scale, d * y_scale), math.hypot(b * x_scale, e * y_scale)
@@ -652,14 +652,15 @@ def trace_pieces(
     """
     points: list[tuple[float, float]] = []
     rings, polygons, values = [0], [0], []
-    for shape, value in rasterio.features.shapes(pieces, connectivity=4):
+    moved = rasterio.Affine.translation(1, 1)  # rasterio warns of the identity
+    for shape, value in rasterio.features.shapes(pieces, connectivity=4, transform=moved):
         for ring in shape["coordinates"]:
             points += ring
             rings.append(len(points))
         polygons.append(len(rings) - 1)
         values.append(int(value))
     return (
-        np.array(points, np.float64).reshape(-1, 2),
+        np.array(points, np.float64).reshape(-1, 2) - 1,
         np.array(rings, np.int64),
         np.array(polygons, np.int64),
         np.array(values, np.int64),

@@ -15,7 +15,7 @@ from ..version import plugin_version
 from .block_flow import stop_if
 from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
 from .block_store import BlockStore, Layer
-from .class_looks import looks_of
+from .class_looks import RasterLegend
 from .components import strips_of
 from .errors import JobError
 from .geometry import PixelWindow
@@ -91,7 +91,8 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
             sieved = _sieve(store, min_pixels, progress)
             changed = _changed(job, source, store, progress)
             counts = histogram(store, "OUTPUT")
-            looks = looks_of(source, job.band, np.flatnonzero(counts[:NODATA_VALUE]).tolist())
+            legend = RasterLegend.of(source, job.band)
+            looks = legend.looks(np.flatnonzero(counts[:NODATA_VALUE]).tolist())
             meanings = {"OUTPUT": LayerMeaning(("class",), looks)}
             publish(
                 write_layers(

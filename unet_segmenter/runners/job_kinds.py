@@ -159,6 +159,12 @@ JOB_KINDS: dict[str, JobKind] = {
         less_memory="Choose a smaller BLOCK_SIZE, or close other programs",
         less_native="See whether the file opens in QGIS",
     ),
+    "vectorize": JobKind(
+        "engine.vectorize_job:VectorizeJob",
+        "engine.run_vectorize:run_vectorize",
+        less_memory="Smooth the map with majorityfilter first, or close other programs",
+        less_native="See whether the files open in QGIS",
+    ),
     "prepare": JobKind(
         "training.prepare_spec:PrepareSpec",
         "training.prepare:prepare",
