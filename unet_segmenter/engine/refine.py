@@ -88,7 +88,8 @@ def refine(
     -----
     Where the likeliest class of all pixels in reach is one, the pull of both kernels and the
     unary all favour it, and so does every step of the inference. Only pixels with another
-    class in reach are inferred, and only those in their reach take part.
+    class in reach are inferred, only those in their reach take part, and of the classes only
+    those that are the likeliest of one of them.
 
     References
     ----------
@@ -115,10 +116,17 @@ def refine(
     if not wanted.any():
         return unary
     box = _bounding_box(used)
+    contending = np.flatnonzero(_contending(unary[box], used[box]))
+    distribution = unary[box][..., contending]
+    distribution /= distribution.sum(axis=-1, keepdims=True)
     features = _features(image[box], valid[box], value_range)
-    solver = _solver(settings.solver)
+    found = _solver(settings.solver).mean_field(
+        features, distribution, wanted[box], used[box], settings, stop
+    )
+    inferred = np.zeros_like(unary[box])
+    inferred[..., contending] = found
     result = unary.copy()
-    result[box] = solver.mean_field(features, unary[box], wanted[box], used[box], settings, stop)
+    result[box][wanted[box]] = inferred[wanted[box]]
     return result
 
 
@@ -271,6 +279,14 @@ def _inferred(
         changing = mixed & _highest_of_cells(inside)
     heard = _spread(changing, cells)
     return _pixels_of(mixed & heard, valid), _pixels_of(heard, valid)
+
+
+def _contending(unary: FloatArray, used: Mask) -> Mask:
+    """The classes that are likeliest somewhere: no other can win a pixel by the others' pull."""
+    highest = unary.max(axis=-1)
+    return np.array(
+        [(used & (unary[..., k] == highest)).any() for k in range(unary.shape[2])], bool
+    )
 
 
 def _highest_of_cells(values: NDArray[np.generic]) -> NDArray[np.generic]:
