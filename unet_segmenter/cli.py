@@ -14,6 +14,7 @@ from .commands import (
     checkenvironment,
     evaluate,
     fuse,
+    landcover,
     majorityfilter,
     modelinfo,
     preparedataset,
@@ -29,6 +30,7 @@ from .version import plugin_version
 # Name, module, and other names that it goes by.
 COMMANDS: tuple[tuple[str, ModuleType, tuple[str, ...]], ...] = (
     ("segment", segment, ()),
+    ("landcover", landcover, ()),
     ("fuse", fuse, ()),
     ("evaluate", evaluate, ()),
     ("majorityfilter", majorityfilter, ()),

@@ -141,6 +141,10 @@ JOB_KINDS: dict[str, JobKind] = {
     "segment": JobKind(
         "engine.job:JobSpec", "engine.pipeline:run_job", read_result=JobResult.from_json
     ),
+    "landcover": JobKind(
+        "engine.run_landcover:LandcoverJob",
+        "engine.run_landcover:run_landcover",
+    ),
     "fuse": JobKind(
         "engine.run_fuse:FuseJob",
         "engine.run_fuse:run_fuse",

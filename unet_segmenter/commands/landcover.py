@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`landcover`: several models over a raster, fused and refined."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..engine.crf_settings import CrfSettings
+from ..engine.job import PRECISIONS, RUNTIMES
+from ..runners import in_process
+from .fuse import add_fusion_arguments, fusion_values, tell_fusion
+from .terminal import absolute, names, print_json, terminal_progress
+
+HELP = "several models over a raster, fused and refined into one land-cover map"
+DEFAULT_MODEL = "aeroscapes"
+
+# Parameters of the CRF: flag and field of the job -> type and help.
+CRF_PARAMETERS: dict[str, tuple[type, str]] = {
+    "sxy": (float, "reach in px of the CRF's pull between pixels of like colour"),
+    "srgb": (float, "difference of colour, of 255, that it bears"),
+    "compat": (float, "its strength"),
+    "sxy_gaussian": (float, "reach in px of the pull that knows no colour"),
+    "compat_gaussian": (float, "its strength"),
+    "iterations": (int, "most steps of the CRF"),
+    "gt_prob": (float, "probability that a fused class is right, where the CRF starts from it"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add = parser.add_argument
+    add("input", help="raster to map")
+    add("output", help="class raster to write (uint8; 0 = unknown, 255 = nodata)")
+    add("--models", nargs="+", default=[DEFAULT_MODEL], help="names, folders or files of models")
+    add("--classes", nargs="+", default=[], help="classes wanted, whichever model tells them")
+    add(
+        "--bands",
+        nargs="+",
+        default=[],
+        help="the raster's bands (from 1) in the models' order; or a list a model: 1,2,3 4,3,2",
+    )
+    add(
+        "--extent",
+        nargs=4,
+        type=float,
+        metavar=("XMIN", "YMIN", "XMAX", "YMAX"),
+        help="part to map, in the raster's CRS",
+    )
+    add("--aoi", help="polygon layer; outside of it the map is nodata")
+    add("--crf", action="store_true", help="refine the classes by a dense CRF")
+    for name, (kind, text) in CRF_PARAMETERS.items():
+        flag = f"--{name.replace('_', '-')}"
+        add(flag, type=kind, default=getattr(CrfSettings, name), help=f"{text} (%(default)s)")
+    add("--majority-radius", type=int, default=0, help="radius in px of the majority filter")
+    add("--runtime", choices=RUNTIMES, default="auto", help="what runs the networks")
+    add("--precision", choices=PRECISIONS, default="auto", help="arithmetic of the networks")
+    add("--tta", action="store_true", help="average over four flips: slower, a little better")
+    add("--halo", type=int, help="context in px around a block (default: the models')")
+    add_fusion_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Map and tell what was made."""
+    same = ("aoi", "crf", *CRF_PARAMETERS, "majority_radius", "runtime", "precision", "tta", "halo")
+    values = {
+        "input": absolute(options.input),
+        "models": names(options.models),
+        "classes": names(options.classes),
+        "bands": tuple(options.bands),
+        "extent": tuple(options.extent) if options.extent else None,
+        **{name: getattr(options, name) for name in same},
+        **fusion_values(options),
+    }
+    with terminal_progress(quiet=options.json or options.quiet) as progress:
+        result = in_process.run_values("landcover", values, progress)
+    if options.json:
+        print_json(result)
+    else:
+        tell_fusion(result)
+        print(f"models: {', '.join(result['models'])} with {result['runtime']}")
+    return 0

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All that happens to one block of a land-cover map between reading and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .crf_settings import CrfSettings
+from .fuse_block import FuseBlock
+from .fuse_methods import fuse, merged, renormalised
+from .geometry import PixelWindow
+from .landcover_plan import LandcoverPlan, Network, Reading
+from .majority import majority_filter
+from .model_card import NODATA_VALUE
+from .raster import RasterSource
+from .refine import refine, refine_block, unary_from_labels
+from .segment_block import BlockPixels, SegmentBlock
+from .shares import FloatArray, decode_shares, encode_shares
+from .tiling import Block
+
+ByteArray = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A window as it was read; it may reach past the raster."""
+
+    window: PixelWindow
+    values: NDArray[np.generic]
+    valid: Mask
+
+    def part(self, window: PixelWindow) -> tuple[NDArray[np.generic], Mask]:
+        """Values (H, W, C) and validity (H, W) of a part of it."""
+        there = window.relative_to(self.window).slices
+        return self.values[there], self.valid[there]
+
+
+@dataclass(frozen=True)
+class LandcoverPixels:
+    """What a block needs.
+
+    Parameters
+    ----------
+    field : PixelWindow
+        The pixels to fuse.
+    write : PixelWindow
+        Those of them to write.
+    wanted : ndarray of bool, shape of the field
+        Which pixels have data for all networks and lie in the area of interest.
+    read : dict
+        Pixels by what networks read; empty where nothing is wanted.
+    """
+
+    field: PixelWindow
+    write: PixelWindow
+    wanted: Mask
+    read: Mapping[Reading, Pixels]
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What happens to the fused classes.
+
+    Parameters
+    ----------
+    crf : CrfSettings, optional
+        A dense CRF, or none.
+    majority_radius : int
+        Radius in px of the majority filter; 0 for none.
+    """
+
+    crf: CrfSettings | None
+    majority_radius: int
+
+
+class LandcoverReader:
+    """Reads what blocks need; called by one thread only."""
+
+    def __init__(self, plan: LandcoverPlan, source: RasterSource) -> None:
+        self._plan, self._source = plan, source
+
+    def __call__(self, block: Block) -> LandcoverPixels:
+        """Pixels of a block, each band set read once."""
+        plan, field = self._plan, self._plan.field(block)
+        wanted = plan.aoi.mask(field) if plan.aoi else np.ones(field.shape, bool)
+        write = block.write.relative_to(field)
+        if not wanted[write.slices].any():  # outside the area of interest: not even read
+            return LandcoverPixels(field, block.write, np.zeros(field.shape, bool), {})
+        windows: dict[Reading, PixelWindow] = {}
+        for network in plan.networks:
+            window = network.window(plan.grid.shape, plan.largest_field)
+            for tile in network.tiles(plan.grid.shape, window, field):
+                known = windows.get(network.reading, field)
+                windows[network.reading] = _around(known, tile.read)
+        read = {
+            reading: Pixels(window, *self._source.read(window, reading.bands, reading.value_range))
+            for reading, window in windows.items()
+        }
+        for pixels in read.values():
+            wanted = wanted & pixels.part(field)[1]
+        return LandcoverPixels(field, block.write, wanted, read)
+
+
+@dataclass(frozen=True)
+class LandcoverBlock:
+    """Predict by all networks, fuse, refine and crop.
+
+    Parameters
+    ----------
+    plan : LandcoverPlan
+        What is settled.
+    runs : tuple of SegmentBlock
+        Each network made ready.
+    fuse : FuseBlock
+        Classes, rules and the layers wanted.
+    refinement : Refinement
+        What happens to the fused classes.
+    """
+
+    plan: LandcoverPlan
+    runs: tuple[SegmentBlock, ...]
+    fuse: FuseBlock
+    refinement: Refinement
+
+    def __call__(self, block: LandcoverPixels) -> dict[str, NDArray[Any]]:
+        """Layers of the written window, each of shape (bands, H, W)."""
+        crop = block.write.relative_to(block.field)
+        if not block.wanted[crop.slices].any():
+            nothing = np.zeros((*crop.shape, len(self.plan.channels)), np.float32)
+            return self.fuse(nothing, np.zeros(crop.shape, bool))
+        probabilities = self._probabilities(block)
+        made = self.fuse(probabilities[crop.slices], block.wanted[crop.slices])
+        if self.refinement.crf or self.refinement.majority_radius:
+            refined = self._refined(block, merged(probabilities, self.fuse.fusion.groups))
+            made["OUTPUT"] = refined[np.newaxis]
+        return made
+
+    def _probabilities(self, block: LandcoverPixels) -> FloatArray:
+        """Probabilities (H, W, C) of the field, as `segment` would have written them."""
+        by_network = [
+            self._predicted(network, run, block)
+            for network, run in zip(self.plan.networks, self.runs)
+        ]
+        planes = np.stack([by_network[n][k] for n, k in self.plan.channels])
+        return np.moveaxis(self._as_written(planes, block.wanted), 0, -1)
+
+    def _predicted(self, network: Network, run: SegmentBlock, block: LandcoverPixels) -> FloatArray:
+        """Probabilities (K, H, W) of the field by one network."""
+        shape, pixels = self.plan.grid.shape, block.read[network.reading]
+        planes = np.zeros((len(network.classes), *block.field.shape), np.float32)
+        window = network.window(shape, self.plan.largest_field)
+        for tile in network.tiles(shape, window, block.field):
+            values, valid = pixels.part(tile.read)
+            there = tile.write.relative_to(block.field).slices
+            given = BlockPixels(values, valid, block.wanted[there], tile.crop)
+            (found,) = run.probabilities([given])
+            planes[(slice(None), *there)] = np.moveaxis(found, -1, 0)
+        return planes
+
+    def _as_written(self, planes: FloatArray, valid: Mask) -> FloatArray:
+        """Shares as a raster of the type of the probabilities gives them back."""
+        if self.fuse.share_type == "float32":
+            return planes
+        steps: ByteArray = encode_shares(planes, valid, "uint8").astype(np.uint8, copy=False)
+        return decode_shares(steps)[0]
+
+    def _refined(self, block: LandcoverPixels, probabilities: FloatArray) -> ByteArray:
+        """Classes of the written window, after CRF and majority filter."""
+        radius = self.refinement.majority_radius
+        near = block.write.pad(radius).intersect(block.field)
+        assert near is not None
+        core = near.relative_to(block.field)
+        classes = fuse(probabilities, self.fuse.fusion.rules, block.wanted)
+        if self.refinement.crf:
+            classes = self._by_crf(block, probabilities, classes, core, self.refinement.crf)
+        else:
+            classes = classes[core.slices]
+        if radius:
+            classes = majority_filter(classes, radius, block.wanted[core.slices])
+        return classes[block.write.relative_to(near).slices]
+
+    def _by_crf(
+        self,
+        block: LandcoverPixels,
+        probabilities: FloatArray,
+        classes: ByteArray,
+        core: PixelWindow,
+        settings: CrfSettings,
+    ) -> ByteArray:
+        """Classes of the core: from probabilities where they decide, else from the classes."""
+        reading = self.plan.networks[0].reading
+        image, _ = block.read[reading].part(block.field)
+        fusion = self.fuse.fusion
+        if fusion.rules.method == "argmax":
+            shares = renormalised(probabilities, fusion.rules.unknown_threshold)
+            planes = self._as_written(np.moveaxis(shares, -1, 0), block.wanted)
+            return refine_block(
+                image,
+                np.moveaxis(planes, 0, -1),
+                block.wanted,
+                settings,
+                values=fusion.band_values(),
+                value_range=reading.value_range,
+                core=core,
+            )
+        values = [look.value for look in fusion.looks()]  # the unknown is a class of its own
+        unary = unary_from_labels(classes, values, settings.gt_prob)
+        marginals = refine(
+            image, unary, block.wanted, settings, value_range=reading.value_range, core=core
+        )
+        refined: ByteArray = np.array(values, np.uint8)[marginals[core.slices].argmax(axis=-1)]
+        refined[~block.wanted[core.slices]] = NODATA_VALUE
+        return refined
+
+
+def _around(first: PixelWindow, second: PixelWindow) -> PixelWindow:
+    """The smallest window that holds both."""
+    row, col = min(first.row, second.row), min(first.col, second.col)
+    height = max(first.row_stop, second.row_stop) - row
+    width = max(first.col_stop, second.col_stop) - col
+    return PixelWindow(row, col, height, width)

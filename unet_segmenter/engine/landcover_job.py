@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A land-cover map by several models (`LandcoverJob`), and what came of it, as JSON both ways."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .crf_settings import CrfSettings
+from .errors import JobError
+from .fuse_job import (
+    DEFAULT_METHOD,
+    FuseResult,
+    check_fusion_choice,
+    check_paths,
+    fingerprint,
+    named_outputs,
+)
+from .job import PRECISIONS, RUNTIMES
+from .json_values import from_json_values, to_json_values
+
+MAX_MAJORITY_RADIUS = 100
+
+
+@dataclass(frozen=True)
+class LandcoverJob:
+    """One land-cover map of one raster: models, their fusion, and its refinement in one pass.
+
+    Parameters
+    ----------
+    input : str
+        Any raster that GDAL opens.
+    output : str
+        The class raster to write: uint8, 0 = unknown, 255 = nodata.
+    models : tuple of str
+        Names from the model library, or paths of model folders or files.
+    classes : tuple of str
+        Names of the classes wanted, whichever model tells them; empty means all.
+    bands : tuple of str
+        Bands of the input (from 1) in the order of the models' bands: one list for all models,
+        as ("3", "2", "1"), or one a model, as ("1,2,3", "4,3,2"); empty means the first ones.
+    extent : tuple of float, optional
+        xmin, ymin, xmax, ymax in the input's CRS; it is snapped outwards to the input's grid.
+    aoi : str, optional
+        A polygon layer; pixels whose centre lies outside become nodata.
+    method, priority, thresholds, unknown_threshold
+        How probabilities are fused; see `FuseJob`.
+    crf : bool
+        Whether a dense CRF refines the fused classes by the image. It starts from the
+        probabilities where the method is argmax, else from the classes.
+    sxy, srgb, compat, sxy_gaussian, compat_gaussian, iterations, gt_prob
+        Its parameters; see `CrfSettings`.
+    majority_radius : int
+        Radius in px of the majority filter that comes last; 0 for none.
+    runtime, precision, tta
+        How the models run; see `JobSpec`.
+    block_size : int, optional
+        Side in px of the square that a block writes.
+    halo : int, optional
+        Context in px around a block for each model; None takes the models' measured halos.
+    probability, confidence, conflict, entropy : str, optional
+        Rasters of the fusion, before it is refined; see `FuseJob`.
+    probability_type : str
+        "uint8" or "float32": the type of these, and that in which models hand theirs over.
+    summary : str, optional
+        HTML report to write; a quick look PNG comes beside it.
+    resume : bool
+        Take up the finished blocks of an interrupted run of the same job.
+    """
+
+    input: str
+    output: str
+    models: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    bands: tuple[str, ...] = ()
+    extent: tuple[float, float, float, float] | None = None
+    aoi: str | None = None
+    method: str = DEFAULT_METHOD
+    priority: tuple[str, ...] = ()
+    thresholds: tuple[str, ...] = ()
+    unknown_threshold: float = 0.0
+    crf: bool = False
+    sxy: float = CrfSettings.sxy
+    srgb: float = CrfSettings.srgb
+    compat: float = CrfSettings.compat
+    sxy_gaussian: float = CrfSettings.sxy_gaussian
+    compat_gaussian: float = CrfSettings.compat_gaussian
+    iterations: int = CrfSettings.iterations
+    gt_prob: float = CrfSettings.gt_prob
+    majority_radius: int = 0
+    runtime: str = "auto"
+    precision: str = "auto"
+    tta: bool = False
+    block_size: int | None = None
+    halo: int | None = None
+    probability: str | None = None
+    confidence: str | None = None
+    conflict: str | None = None
+    entropy: str | None = None
+    probability_type: str = "uint8"
+    summary: str | None = None
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could honour."""
+        for name in ("input", "output", "models"):
+            if not getattr(self, name):
+                raise JobError(f"No {name} is given; name one.")
+        for name in ("models", "classes"):
+            if len(set(getattr(self, name))) != len(getattr(self, name)):
+                raise JobError(f"{name.upper()} names one twice; name each once.")
+        for what, value, allowed in (
+            ("runtime", self.runtime, RUNTIMES),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in allowed:
+                raise JobError(
+                    f"The {what} must be one of {', '.join(allowed)}, but it is {value!r}."
+                )
+        check_fusion_choice(self)
+        self._check_numbers()
+        check_paths(self.outputs(), (self.input,))
+        self.band_lists()
+        self.crf_settings()
+
+    def _check_numbers(self) -> None:
+        if self.block_size is not None and self.block_size < 1:
+            raise JobError(f"block size must be 1 or more, but it is {self.block_size}.")
+        if self.halo is not None and self.halo < 0:
+            raise JobError(f"The halo must be 0 or more, but it is {self.halo}.")
+        if not 0 <= self.majority_radius <= MAX_MAJORITY_RADIUS:
+            raise JobError(
+                f"The majority radius must lie from 0 to {MAX_MAJORITY_RADIUS} px, but it is "
+                f"{self.majority_radius}."
+            )
+        if self.extent is not None:
+            xmin, ymin, xmax, ymax = self.extent
+            if not all(map(math.isfinite, self.extent)) or xmin >= xmax or ymin >= ymax:
+                raise JobError(f"The extent is empty: xmin, ymin, xmax, ymax = {self.extent}.")
+
+    def crf_settings(self) -> CrfSettings | None:
+        """The parameters of the CRF; None without one."""
+        settings = CrfSettings(
+            sxy=self.sxy,
+            srgb=self.srgb,
+            compat=self.compat,
+            sxy_gaussian=self.sxy_gaussian,
+            compat_gaussian=self.compat_gaussian,
+            iterations=self.iterations,
+            gt_prob=self.gt_prob,
+        )
+        return settings if self.crf else None
+
+    def band_lists(self) -> tuple[tuple[int, ...], ...]:
+        """Bands of each model; an empty list takes the first ones.
+
+        Raises
+        ------
+        JobError
+            If they are no bands, or the lists are not as many as the models.
+        """
+        lists = [[part.strip() for part in str(text).split(",")] for text in self.bands]
+        if lists and all(len(found) == 1 for found in lists):
+            lists = [[found[0] for found in lists]]  # one list, written one by one
+        if not all(part.isdecimal() and int(part) > 0 for found in lists for part in found):
+            raise JobError(
+                f"BANDS {list(self.bands)} must be numbers from 1, one list for all models, or "
+                "one a model, each separated by commas."
+            )
+        if len(lists) not in (0, 1, len(self.models)):
+            raise JobError(
+                f"BANDS has {len(lists)} lists for {len(self.models)} models; give one for all, "
+                "or one each."
+            )
+        bands = [tuple(map(int, found)) for found in lists] or [()]
+        return tuple(bands * len(self.models) if len(bands) == 1 else bands)
+
+    def outputs(self) -> dict[str, str]:
+        """Path of each file asked for, by output name."""
+        return named_outputs(self)
+
+    def fingerprint(self) -> str:
+        """Short hash of everything in the job that decides which blocks result."""
+        return fingerprint(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        return to_json_values(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> LandcoverJob:
+        """Make a job from what `to_json` gave.
+
+        Raises
+        ------
+        JobError
+            If a field is unknown, missing, or of the wrong kind.
+        """
+        return from_json_values(cls, content)
+
+
+@dataclass(frozen=True)
+class LandcoverResult(FuseResult):
+    """What a land-cover run made: a `FuseResult`, and how.
+
+    Parameters
+    ----------
+    models : tuple of str
+        Name and version of each model.
+    runtime, precision : str
+        What predicted.
+    networks : int
+        Networks that were run: models with the same weights count as one.
+    """
+
+    models: tuple[str, ...] = ()
+    runtime: str = ""
+    precision: str = ""
+    networks: int = 0
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> LandcoverResult:
+        """Make a result from what `to_json` gave."""
+        found = FuseResult.from_json(
+            {k: v for k, v in content.items() if k in FuseResult.__dataclass_fields__}
+        )
+        own = {k: content[k] for k in ("runtime", "precision", "networks")}
+        return cls(**{**vars(found), **own, "models": tuple(content["models"])})

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a land-cover run settles before its first block: networks, windows, blocks, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from .checks import check_resolution, check_values, choose_bands
+from .errors import JobError
+from .fuse_classes import ClassSource, Fusion, plan_fusion
+from .geometry import PixelWindow, Shape2D, ceil_to
+from .landcover_job import LandcoverJob
+from .model_card import ModelCard, ModelClass
+from .model_library import ModelLibrary
+from .open_model import open_model
+from .raster import AreaOfInterest, RasterGrid, RasterSource
+from .region import wanted_area, wanted_region
+from .tiling import Block, BlockGrid
+
+DEFAULT_BLOCK_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a network reads: bands, and the values that are data. Equal ones are read once."""
+
+    bands: tuple[int, ...]
+    value_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network that is run over each block, for one model or for several with its weights.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the first of these models.
+    reading : Reading
+        What it is given.
+    classes : tuple of ModelClass
+        Channels wanted of it, those of all models.
+    halo : int
+        Context in px.
+    """
+
+    card: ModelCard
+    reading: Reading
+    classes: tuple[ModelClass, ...]
+    halo: int
+
+    def window(self, shape: Shape2D, most: Shape2D) -> Shape2D:
+        """Shape of its windows, such that one covers a field of `most` px wherever it lies."""
+        if self.card.fixed_size is not None:
+            return Shape2D(self.card.fixed_size, self.card.fixed_size)
+        divisor = self.card.divisor
+        around = 2 * ceil_to(self.halo, divisor)
+        sides = (
+            min(ceil_to(field + divisor - 1, divisor) + around, ceil_to(length, divisor))
+            for field, length in zip(most, shape)
+        )
+        return Shape2D(*sides)
+
+    def tiles(self, shape: Shape2D, window: Shape2D, field: PixelWindow) -> list[Block]:
+        """Windows that it is run on to know a field: one, or several of a fixed size."""
+        return list(BlockGrid.of_windows(shape, window, self.halo, self.card.divisor, field))
+
+    def has_weights_of(self, card: ModelCard) -> bool:
+        """Whether the model's file is the same, and is fed in the same way."""
+        hashes = [tuple(sorted(f.sha256 for f in c.files)) for c in (self.card, card)]
+        same_feed = (self.card.input, self.card.divisor, self.card.fixed_size) == (
+            card.input, card.divisor, card.fixed_size,
+        )  # fmt: skip
+        return hashes[0] == hashes[1] and same_feed
+
+
+@dataclass(frozen=True)
+class LandcoverPlan:
+    """Everything that is settled before the first block.
+
+    Parameters
+    ----------
+    cards : tuple of ModelCard
+        The models, as named.
+    networks : tuple of Network
+        What is run.
+    channels : tuple of tuple of int
+        Network, and place among its classes, of each source of the fusion.
+    fusion : Fusion
+        Classes and rules.
+    grid : RasterGrid
+        Of the input.
+    region : PixelWindow
+        What is mapped.
+    aoi : AreaOfInterest, optional
+        What is wanted of it.
+    blocks : BlockGrid
+        What is written block by block.
+    margin : int
+        Px around a block that must be fused for its refinement.
+    warnings : tuple of str
+        What the reader of the map should know.
+    """
+
+    cards: tuple[ModelCard, ...]
+    networks: tuple[Network, ...]
+    channels: tuple[tuple[int, int], ...]
+    fusion: Fusion
+    grid: RasterGrid
+    region: PixelWindow
+    aoi: AreaOfInterest | None
+    blocks: BlockGrid
+    margin: int
+    warnings: tuple[str, ...]
+
+    def field(self, block: Block) -> PixelWindow:
+        """The pixels that are fused for a block: it, and what its refinement looks at."""
+        around = block.write.pad(self.margin).intersect(self.region)
+        assert around is not None
+        return around
+
+    @property
+    def largest_field(self) -> Shape2D:
+        """The most pixels along each axis that a block fuses."""
+        rows = max(span.write_stop - span.write_start for span in self.blocks.rows)
+        cols = max(span.write_stop - span.write_start for span in self.blocks.cols)
+        return Shape2D(
+            min(rows + 2 * self.margin, self.region.height),
+            min(cols + 2 * self.margin, self.region.width),
+        )
+
+
+def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrary) -> LandcoverPlan:
+    """Settle a run.
+
+    Raises
+    ------
+    SegmenterError
+        If a model is unknown, the raster does not suit one, or the parameters do not.
+    """
+    cards = tuple(open_model(name, library) for name in job.models)
+    region = wanted_region(source, job.extent)
+    networks: list[Network] = []
+    channels: list[tuple[int, int]] = []
+    told: list[ClassSource] = []
+    warnings: list[str] = []
+    for card, bands, classes in zip(cards, job.band_lists(), _classes(job, cards)):
+        if not classes:
+            continue
+        reading = Reading(choose_bands(source, card, bands), card.input.value_range)
+        halo = card.halo if job.halo is None else job.halo
+        place = _joined(networks, Network(card, reading, classes, halo))
+        first = len(networks[place].classes) - len(classes)
+        channels += [(place, first + k) for k in range(len(classes))]
+        told += [ClassSource(c.name, c.value, c.color, c.threshold) for c in classes]
+        warnings += check_resolution(source, card)
+        warnings += check_values(source, card, reading.bands, region)
+    crf = job.crf_settings()
+    margin = job.majority_radius + (crf.halo if crf else 0)
+    fusion = plan_fusion(told, job)
+    return LandcoverPlan(
+        cards=cards,
+        networks=tuple(networks),
+        channels=tuple(channels),
+        fusion=fusion,
+        grid=source.grid,
+        region=region,
+        aoi=wanted_area(job.aoi, source, region),
+        blocks=BlockGrid.cover(
+            source.grid.shape, job.block_size or DEFAULT_BLOCK_SIZE, 0, 1, region
+        ),
+        margin=margin,
+        warnings=tuple(dict.fromkeys([*warnings, *fusion.warnings])),
+    )
+
+
+def _joined(networks: list[Network], new: Network) -> int:
+    """Place of the network that runs the new one's weights; it is added, or its classes are."""
+    for place, known in enumerate(networks):
+        if known.has_weights_of(new.card) and known.reading == new.reading:
+            networks[place] = replace(
+                known, classes=known.classes + new.classes, halo=max(known.halo, new.halo)
+            )
+            return place
+    networks.append(new)
+    return len(networks) - 1
+
+
+def _classes(job: LandcoverJob, cards: tuple[ModelCard, ...]) -> Iterator[tuple[ModelClass, ...]]:
+    """The classes wanted of each model."""
+    known = {c.name for card in cards for c in card.classes}
+    unknown = [name for name in job.classes if name not in known]
+    if unknown:
+        raise JobError(
+            f"None of the models has a class {', '.join(map(repr, unknown))}; they have "
+            f"{', '.join(sorted(known))}."
+        )
+    for card in cards:
+        yield tuple(c for c in card.classes if not job.classes or c.name in job.classes)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Maps land cover by several models: predicted, fused and refined in one pass over the raster."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..version import plugin_version
+from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_store import BlockStore, os_errors_told
+from .fuse_block import FuseBlock, layers_of
+from .fuse_finish import QUICKLOOK_SIDE, FinishedFusion, QuicklookImage, finish_fusion
+from .fuse_job import METHODS
+from .landcover_block import LandcoverBlock, LandcoverPixels, LandcoverReader, Refinement
+from .landcover_job import LandcoverJob, LandcoverResult
+from .landcover_plan import LandcoverPlan, plan_landcover
+from .model_library import ModelLibrary, default_library
+from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
+from .progress import Progress
+from .raster import RasterSource, gdal_settings
+from .segment_block import SegmentBlock
+
+__all__ = ["LandcoverJob", "LandcoverResult", "run_landcover"]
+
+
+def run_landcover(
+    job: LandcoverJob, progress: Progress, library: ModelLibrary | None = None
+) -> LandcoverResult:
+    """Map land cover.
+
+    Parameters
+    ----------
+    job : LandcoverJob
+        What to do.
+    progress : Progress
+        Is told of every block, and asked whether to stop.
+    library : ModelLibrary, optional
+        Where models are looked up by name; the default library if not given.
+
+    Raises
+    ------
+    SegmenterError
+        With what happened, where, and what to do. No output exists then under its name; blocks
+        that were finished wait for the same command, unless `job.resume` is False.
+    """
+    started, cores = time.monotonic(), available_cores()
+    outputs = job.outputs()
+    check_outputs(outputs)
+    with RasterSource(job.input) as source, gdal_settings(cores):
+        plan = plan_landcover(job, source, library or default_library())
+        for warning in plan.warnings:
+            progress.log("warning", warning)
+        layers = layers_of(outputs, plan.fusion, job.probability_type)
+        signature = _signature(job, plan, source)
+        with unfinished_map(
+            Path(job.output), plan.region.shape, layers, signature, progress, resume=job.resume
+        ) as store:
+            resumed = len(store.finished)
+            predictors = [
+                _predictor(job, plan, place, cores) for place in range(len(plan.networks))
+            ]
+            fuse = FuseBlock(plan.fusion, tuple(layers), job.probability_type)
+            _fill(job, plan, predictors, fuse, source, store, progress, cores)
+            done = FinishedFusion(
+                outputs=outputs,
+                fusion=plan.fusion,
+                grid=plan.grid.crop(plan.region),
+                tags=_tags(job, plan),
+                facts=_facts(job, plan, predictors),
+                image=partial(_image, plan, source),
+                blocks=len(plan.blocks),
+                resumed_blocks=resumed,
+                warnings=plan.warnings,
+                started=started,
+            )
+            with os_errors_told(store.folder):
+                result = finish_fusion(done, store, progress, cores)
+    return LandcoverResult(
+        **vars(result),
+        models=tuple(f"{card.name} {card.version}".strip() for card in plan.cards),
+        runtime=", ".join(dict.fromkeys(p.runtime for p in predictors)),
+        precision=", ".join(dict.fromkeys(p.precision for p in predictors)),
+        networks=len(plan.networks),
+    )
+
+
+def _predictor(job: LandcoverJob, plan: LandcoverPlan, place: int, cores: int) -> Predictor:
+    network = plan.networks[place]
+    window = network.window(plan.grid.shape, plan.largest_field)
+    options = PredictorOptions(job.precision, window, 1, cores)
+    return open_predictor(network.card, job.runtime, options)
+
+
+def _signature(job: LandcoverJob, plan: LandcoverPlan, source: RasterSource) -> dict[str, Any]:
+    """What decides the pixels of a run: the job, and the state of what it reads.
+
+    Polygons count by what they are: QGIS writes them to a new file for each run.
+    """
+    return {
+        "version": plugin_version(),
+        "job": replace(job, aoi=None).fingerprint(),
+        "aoi": plan.aoi.fingerprint() if plan.aoi else None,
+        "blocks": [len(plan.blocks), *plan.blocks.read_shape, plan.margin],
+        "cards": [hashlib.sha256(repr(card).encode()).hexdigest() for card in plan.cards],
+        "files": source_state(source.files),
+    }
+
+
+def _fill(
+    job: LandcoverJob,
+    plan: LandcoverPlan,
+    predictors: list[Predictor],
+    fuse: FuseBlock,
+    source: RasterSource,
+    store: BlockStore,
+    progress: Progress,
+    cores: int,
+) -> None:
+    """Compute all blocks that the store lacks."""
+    runs = tuple(
+        SegmentBlock(predictor.predict, network.card.input, network.classes, flips=job.tta)
+        for network, predictor in zip(plan.networks, predictors)
+    )
+    refinement = Refinement(job.crf_settings(), job.majority_radius)
+    block_of = LandcoverBlock(plan, runs, fuse, refinement)
+
+    def compute(group: list[LandcoverPixels]) -> list[Arrays]:
+        return [block_of(pixels) for pixels in group]
+
+    rows = max(network.window(plan.grid.shape, plan.largest_field)[0] for network in plan.networks)
+    with gdal_settings(cores, source.cache_for(rows)):
+        fill(
+            store,
+            plan.blocks,
+            len(plan.blocks),
+            LandcoverReader(plan, source),
+            compute,
+            progress,
+            region=plan.region,
+            concurrency=min(predictor.concurrency for predictor in predictors),
+        )
+
+
+def _tags(job: LandcoverJob, plan: LandcoverPlan) -> dict[str, str]:
+    files = {file.sha256 for card in plan.cards for file in card.files if file.format == "onnx"}
+    return {
+        "INPUT": Path(job.input).name,
+        "MODELS": ",".join(card.name for card in plan.cards),
+        "MODEL_SHA256": ",".join(sorted(files)),
+        "CRF": _crf_text(job),
+        "MAJORITY_RADIUS": str(job.majority_radius),
+        "TTA": str(job.tta).lower(),
+        "AREA_OF_INTEREST": str(job.aoi is not None).lower(),
+    }
+
+
+def _crf_text(job: LandcoverJob) -> str:
+    settings = job.crf_settings()
+    if settings is None:
+        return "none"
+    return (
+        f"sxy={settings.sxy:g},srgb={settings.srgb:g},compat={settings.compat:g},"
+        f"sxy_gaussian={settings.sxy_gaussian:g},compat_gaussian={settings.compat_gaussian:g},"
+        f"iterations={settings.iterations}"
+    )
+
+
+def _facts(job: LandcoverJob, plan: LandcoverPlan, predictors: list[Predictor]) -> dict[str, str]:
+    """Lines of the summary."""
+    size = plan.grid.pixel_size()
+    facts = {
+        "Input": job.input,
+        "Pixel": "unknown" if size is None else f"{size[0]:.3g} x {size[1]:.3g} m",
+    }
+    for card in plan.cards:
+        facts[f"Model {card.name}"] = f"{card.title} ({card.version}), licence {card.license}"
+    if job.method == "priority":
+        names = [plan.fusion.classes[k].name for k in plan.fusion.rules.order]
+        facts["Priority"] = ", ".join(names)
+    return {
+        **facts,
+        "Method": f"{job.method}: {METHODS[job.method]}",
+        "Unknown threshold": f"{job.unknown_threshold:g}",
+        "CRF": _crf_text(job),
+        "Majority filter": f"radius {job.majority_radius} px" if job.majority_radius else "none",
+        "Runtime": ", ".join(dict.fromkeys(f"{p.runtime}, {p.precision}" for p in predictors)),
+        "Networks run": str(len(plan.networks)),
+    }
+
+
+def _image(plan: LandcoverPlan, source: RasterSource, store: BlockStore) -> QuicklookImage:
+    reading = plan.networks[0].reading
+    pixels, valid = source.overview(reading.bands, QUICKLOOK_SIDE, reading.value_range, plan.region)
+    return QuicklookImage(pixels, valid, reading.value_range, "Left: the image.")
