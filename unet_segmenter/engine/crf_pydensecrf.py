@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydensecrf import densecrf  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from pydensecrf import densecrf
 
 from .crf_settings import CrfSettings
 

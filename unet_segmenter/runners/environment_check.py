@@ -22,6 +22,7 @@ PROBE_SECONDS = 180
 
 # What the engine imports: the packages of requirements/engine.in, and their modules.
 ENGINE_MODULES: Mapping[str, str] = {
+    "numba": "numba",
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
