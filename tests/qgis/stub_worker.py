@@ -79,6 +79,7 @@ def fuse(job: PlainJob, progress: Progress) -> PlainJob:
     areas = [{"value": 1, "name": "grass", "color": "#228b22", "pixels": 2400, "area": 24.0}]
     result = {"unknown_share": 0.25, "conflict_share": 0.125, "pixels": 2400, "nodata_pixels": 7}
     named = {name.upper(): path for name, path in outputs.items()}
+    result |= {"runtime": "openvino", "precision": "f32"}
     return PlainJob({**result, "blocks": 1, "seconds": 0.5, "areas": areas, "outputs": named})
 
 
@@ -162,10 +163,10 @@ SCORES = {
 }
 
 if __name__ == "__main__":
-    for name in ("fuse", "evaluate", "prepare", "train"):
+    for name in ("landcover", "fuse", "evaluate", "prepare", "train"):
         # The real classes of these jobs need packages that QGIS's Python may lack.
         plain = JobKind("runners.job_kinds:PlainJob", "", seconds_to_stop=1.0)
         JOB_KINDS[name] = plain
-    runs = {"segment": segment, "fuse": fuse, "evaluate": evaluate}
+    runs = {"segment": segment, "landcover": fuse, "fuse": fuse, "evaluate": evaluate}
     runs |= {"prepare": prepare, "train": train}
     worker.run_and_exit(sys.argv[1:], runs=runs)

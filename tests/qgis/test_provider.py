@@ -16,6 +16,7 @@ from unet_segmenter.version import plugin_version
 
 IDS = [
     "segment",
+    "landcover",
     "fuse",
     "evaluate",
     "preparedataset",

@@ -10,6 +10,7 @@ from ..version import plugin_version
 from .alg_checkenvironment import CheckEnvironmentAlgorithm
 from .alg_evaluate import EvaluateAlgorithm
 from .alg_fuse import FuseAlgorithm
+from .alg_landcover import LandcoverAlgorithm
 from .alg_modelinfo import ModelInfoAlgorithm
 from .alg_preparedataset import PrepareDatasetAlgorithm
 from .alg_segment import SegmentAlgorithm
@@ -22,6 +23,7 @@ PROVIDER_ICON = "unet_segmenter"
 
 ALGORITHMS: tuple[type[BaseAlgorithm], ...] = (
     SegmentAlgorithm,
+    LandcoverAlgorithm,
     FuseAlgorithm,
     EvaluateAlgorithm,
     PrepareDatasetAlgorithm,

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`landcover`: what its parameters become, what it refuses, what it gives."""
+
+from __future__ import annotations
+
+import pytest
+from osgeo import ogr
+from qgis.core import QgsProcessingParameterDefinition
+
+from tests.qgis.samples import write_model
+from unet_segmenter.engine.crf_settings import CrfSettings
+from unet_segmenter.engine.landcover_job import LandcoverJob
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A model outside the library."""
+    return str(write_model(tmp_path_factory.mktemp("elsewhere") / "other"))
+
+
+def test_parameters_become_the_fields_of_the_job(
+    run, stub_engine, feedback, raster, polygons, elsewhere, tmp_path
+):
+    results = run(
+        "landcover",
+        INPUT=raster,
+        MODELS=["toy"],
+        MODEL_FILES=elsewhere,
+        CLASSES="vegetation, road",
+        BANDS="1,2,3; 3,2,1",
+        EXTENT="500000,500005,3999997,4000000 [EPSG:32617]",
+        AOI=polygons,
+        METHOD="threshold",
+        THRESHOLDS="vegetation=0.4",
+        UNKNOWN_THRESHOLD=0.3,
+        CRF=True,
+        SXY=20,
+        ITERATIONS=7,
+        MAJORITY_RADIUS=3,
+        RUNTIME="onnxruntime",
+        TTA=True,
+        OUTPUT=str(tmp_path / "map.tif"),
+        CONFLICT=str(tmp_path / "conflict.tif"),
+        SUMMARY=None,
+    )
+    job = LandcoverJob.from_json(feedback.job())
+    assert job.models == ("toy", elsewhere)
+    assert job.band_lists() == ((1, 2, 3), (3, 2, 1))
+    assert job.extent == (500000, 3999997, 500005, 4000000)
+    assert ogr.Open(job.aoi).GetLayer().GetFeatureCount() == 2
+    assert (job.classes, job.method) == (("vegetation", "road"), "threshold")
+    assert (job.thresholds, job.unknown_threshold) == (("vegetation=0.4",), 0.3)
+    assert job.crf_settings() == CrfSettings(sxy=20.0, iterations=7)
+    assert (job.majority_radius, job.runtime, job.tta) == (3, "onnxruntime", True)
+    assert set(job.outputs()) == {"OUTPUT", "CONFLICT"}
+    assert results["CONFLICT"] == str(tmp_path / "conflict.tif")
+    assert (results["UNKNOWN_SHARE"], results["CONFLICT_SHARE"]) == (0.25, 0.125)
+    assert results["RUNTIME_USED"] == "openvino"
+
+
+def test_without_a_choice_a_model_of_the_library_is_fused_and_nothing_refined(
+    run, stub_engine, feedback, raster
+):
+    run("landcover", INPUT=raster, OUTPUT="TEMPORARY_OUTPUT")
+    job = LandcoverJob.from_json(feedback.job())
+    assert job.models in (("aeroscapes",), ("toy",))
+    assert (job.method, job.crf_settings(), job.majority_radius) == ("argmax", None, 0)
+    assert job.bands == ()
+
+
+def test_a_model_file_alone_needs_no_model_of_the_library(
+    run, stub_engine, feedback, raster, elsewhere
+):
+    run("landcover", INPUT=raster, MODEL_FILES=elsewhere, OUTPUT="TEMPORARY_OUTPUT")
+    assert feedback.job()["models"] == [elsewhere]
+
+
+def test_the_parameters_of_the_crf_are_those_of_the_engine_and_advanced(provider):
+    algorithm = provider.algorithm("landcover")
+    advanced = QgsProcessingParameterDefinition.FlagAdvanced
+    for field, value in vars(CrfSettings()).items():
+        parameter = algorithm.parameterDefinition(field.upper())
+        if parameter is None:
+            assert field in ("unknown_threshold", "solver")
+        elif field != "unknown_threshold":
+            assert parameter.defaultValue() == value
+            assert parameter.flags() & advanced
+
+
+def test_unknown_models_and_classes_are_refused_with_those_there_are(refusal, raster):
+    message = refusal("landcover", INPUT=raster, MODELS=["gone"])
+    assert "There is no model 'gone' in the library; it has: " in message
+    assert "toy" in message
+    message = refusal("landcover", INPUT=raster, MODEL_FILES="/gone/model")
+    assert message == "MODEL_FILES: there is no file or folder /gone/model."
+    message = refusal("landcover", INPUT=raster, MODELS=["toy"], CLASSES="tree")
+    assert message == "None of the models has a class 'tree'; they have road, slow, vegetation."

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several models over one raster, fused and refined."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputString,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+)
+
+from ..engine.crf_settings import CrfSettings
+from ..engine.errors import JobError, ModelError, SegmenterError
+from ..engine.job import PRECISIONS, RUNTIMES
+from ..engine.landcover_job import MAX_MAJORITY_RADIUS
+from ..runners.spec_texts import words
+from . import settings
+from .area_of_interest import write_polygons
+from .base_algorithm import processing_errors
+from .compat import DOUBLE, INTEGER, VECTOR_POLYGON
+from .fusion_parameters import FusionAlgorithm
+from .parameters import DEFAULT_MODEL, is_given, model_card, raster_path, static_enum
+from .worker_run import run_in_worker
+
+INPUT = "INPUT"
+MODELS = "MODELS"
+MODEL_FILES = "MODEL_FILES"
+CLASSES = "CLASSES"
+BANDS = "BANDS"
+EXTENT = "EXTENT"
+AOI = "AOI"
+CRF = "CRF"
+MAJORITY_RADIUS = "MAJORITY_RADIUS"
+RUNTIME = "RUNTIME"
+PRECISION = "PRECISION"
+TTA = "TTA"
+
+# Parameters of the CRF, the names of the job's fields in capitals -> type, title, help.
+CRF_NUMBERS = {
+    "SXY": (DOUBLE, "CRF: reach in pixels", "How far pixels of like colour pull each other."),
+    "SRGB": (
+        DOUBLE,
+        "CRF: difference of colour",
+        "How like in colour they must be, in units of 255 for the image's whole range.",
+    ),
+    "COMPAT": (DOUBLE, "CRF: strength", "How strongly they pull."),
+    "SXY_GAUSSIAN": (
+        DOUBLE,
+        "CRF: reach of the smoothing in pixels",
+        "Of the pull that knows no colour, which removes single pixels.",
+    ),
+    "COMPAT_GAUSSIAN": (DOUBLE, "CRF: strength of the smoothing", "Of the same pull."),
+    "ITERATIONS": (
+        INTEGER,
+        "CRF: most steps",
+        "It ends before where no class changes any more.",
+    ),
+    "GT_PROB": (
+        DOUBLE,
+        "CRF: trust in the classes",
+        "Probability that a fused class is right, where the CRF starts from classes: with every "
+        "method but argmax.",
+    ),
+}
+
+_HELP = """
+<p>Runs several models, each of which may tell one class from the rest, or one model with several
+classes; decides for one class a pixel; and, if you ask for it, refines the map by a dense CRF,
+which moves boundaries to where the image has them, and by a majority filter. All of it happens
+block by block in one pass, so the map needs no more memory for a larger image and has no
+seams. It equals <i>Segment an image</i>, <i>Fuse probabilities</i>, the CRF and the majority filter
+run one after the other.</p>
+<p>Where no class is probable enough the pixel is unknown, 0. Classes of one name are one class,
+whichever model tells them: the highest of their probabilities counts. Models with the same weights
+are run once.</p>
+<p>A run that was interrupted goes on where it stopped when you start it again with the same
+parameters and the same output. The calculation runs outside QGIS, in the environment that the
+algorithm <i>Set up the environment</i> makes. Nothing leaves your computer.</p>
+"""
+
+
+class LandcoverAlgorithm(FusionAlgorithm):
+    """Turns its parameters into a land-cover run that a worker process does."""
+
+    NAME = "landcover"
+    TITLE = "Map land cover"
+    SUMMARY_LINE = "Maps land cover in a drone or aerial image with several U-Nets in one pass."
+    HELP = _HELP
+    TAGS = (
+        *("land cover", "classification", "multiclass", "one-vs-rest", "crf", "majority filter"),
+        *("deep learning", "u-net", "semantic segmentation", "drone", "uav", "aerial"),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._input = ""
+        self._crs = QgsCoordinateReferenceSystem()
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        self._add_what()
+        self.add_rules()
+        self._add_refinement()
+        self._add_how()
+        self.add_advanced()
+        self.add_outputs()
+        self.addOutput(QgsProcessingOutputString("RUNTIME_USED", "Runtime that was used"))
+        self.addOutput(QgsProcessingOutputString("PRECISION_USED", "Precision that was used"))
+
+    def _add_what(self) -> None:
+        self.add(
+            QgsProcessingParameterRasterLayer(INPUT, "Image"),
+            "The image to map: any raster file that GDAL opens.",
+        )
+        names = settings.library().names()
+        default = [DEFAULT_MODEL] if DEFAULT_MODEL in names else names[:1]
+        self.add(
+            QgsProcessingParameterEnum(MODELS, "Models", names, True, default, True, True),
+            "Models of the library, by name. Each adds its classes.",
+        )
+        self.add(
+            QgsProcessingParameterString(
+                MODEL_FILES, "Model files or folders, separated by semicolons", None, False, True
+            ),
+            "Models that are not in the library: their folders, or ONNX or Keras files. They come "
+            "after MODELS.",
+        )
+        self.add(
+            QgsProcessingParameterString(
+                CLASSES, "Classes, separated by commas (empty: all)", None, False, True
+            ),
+            "Names of the classes to map, whichever model tells them.",
+        )
+        self.add(
+            QgsProcessingParameterString(
+                BANDS, "Bands in the models' order (empty: the first ones)", None, False, True
+            ),
+            "Bands of the image for all models, such as 3,2,1; or a list a model, separated by "
+            "semicolons, such as 1,2,3; 4,3,2.",
+        )
+        self.add(
+            QgsProcessingParameterExtent(EXTENT, "Extent (empty: the whole image)", None, True),
+            "Maps only this part, in any CRS. It is widened to whole pixels of the image.",
+        )
+        self.add(
+            QgsProcessingParameterFeatureSource(
+                AOI, "Area of interest", [VECTOR_POLYGON], None, True
+            ),
+            "Polygons: pixels whose centre lies outside them have no data in the map.",
+        )
+
+    def _add_refinement(self) -> None:
+        self.add(
+            QgsProcessingParameterBoolean(CRF, "Refine by a dense CRF", False),
+            "Moves boundaries to where the image has them and removes specks. Slower.",
+        )
+        self.add(
+            QgsProcessingParameterNumber(
+                MAJORITY_RADIUS, "Radius of the majority filter in pixels", INTEGER, 0, True, 0,
+                MAX_MAJORITY_RADIUS,
+            ),
+            "Gives each pixel the most frequent class of the disk around it, at last. 0 for none.",
+        )  # fmt: skip
+        for name, (kind, title, help_text) in CRF_NUMBERS.items():
+            default = getattr(CrfSettings, name.lower())
+            self.add(
+                QgsProcessingParameterNumber(name, title, kind, default, True, 0),
+                help_text,
+                advanced=True,
+            )
+
+    def _add_how(self) -> None:
+        self.add(
+            static_enum(RUNTIME, "Runtime", list(RUNTIMES), "auto"),
+            "The library that runs the models. auto takes the fastest that is installed.",
+        )
+        self.add(
+            static_enum(PRECISION, "Precision", list(PRECISIONS), "auto"),
+            "The numbers that the models calculate with. auto takes bf16 where the processor is "
+            "fast at it and the model was measured to give the same masks.",
+        )
+        self.add(
+            QgsProcessingParameterBoolean(TTA, "Test-time augmentation (four times slower)", False),
+            "Averages the models' answers to the image and its mirror images.",
+        )
+
+    def checkParameterValues(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        try:
+            self.check_rules(parameters, context)
+            self._check_classes(parameters, context)
+            if is_given(parameters, INPUT):
+                layer = self.parameterAsRasterLayer(parameters, INPUT, context)
+                if layer is not None:
+                    raster_path(layer, INPUT)
+        except SegmenterError as error:
+            return False, str(error)
+        return super().checkParameterValues(parameters, context)
+
+    def prepareAlgorithm(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> bool:
+        layer = self.parameterAsRasterLayer(parameters, INPUT, context)
+        if layer is None:
+            raise QgsProcessingException(self.invalidRasterError(parameters, INPUT))
+        with processing_errors():
+            self._input = raster_path(layer, INPUT)
+            settings.environment().require()
+        self._crs = layer.crs()
+        return True
+
+    def work(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        bands = self.parameterAsString(parameters, BANDS, context)
+        values = {
+            "input": self._input,
+            "models": self._models(parameters, context),
+            "classes": list(words(self.parameterAsString(parameters, CLASSES, context))),
+            "bands": [part for part in re.split(r"\s*;\s*", bands.strip()) if part],
+            "extent": self._extent(parameters, context),
+            "aoi": self._area(parameters, context, feedback),
+            "crf": self.parameterAsBool(parameters, CRF, context),
+            **{name.lower(): self._number(parameters, name, context) for name in CRF_NUMBERS},
+            "majority_radius": self.parameterAsInt(parameters, MAJORITY_RADIUS, context),
+            "runtime": self.parameterAsEnumString(parameters, RUNTIME, context),
+            "precision": self.parameterAsEnumString(parameters, PRECISION, context),
+            "tta": self.parameterAsBool(parameters, TTA, context),
+            **self.fusion_values(parameters, context),
+        }
+        result = run_in_worker("landcover", values, feedback)
+        used = {"RUNTIME_USED": result["runtime"], "PRECISION_USED": result["precision"]}
+        return {**self.fusion_results(result, context), **used}
+
+    def _models(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
+        """Names and paths of the models; MODELS has its default only where no file is given."""
+        text = self.parameterAsString(parameters, MODEL_FILES, context)
+        files = [part for part in re.split(r"\s*[;\n]\s*", text.strip()) if part]
+        for path in files:
+            if not Path(path).exists():
+                raise ModelError(f"MODEL_FILES: there is no file or folder {path}.")
+        wanted = not files or is_given(parameters, MODELS)
+        names = self._names(parameters, context) if wanted else []
+        known = settings.library().names()
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ModelError(
+                f"There is no model {unknown[0]!r} in the library; it has: "
+                f"{', '.join(known) or 'none'}."
+            )
+        models = [*names, *(str(Path(path).absolute()) for path in files)]
+        if not models:
+            raise ModelError("Choose MODELS of the library, or give MODEL_FILES.")
+        return models
+
+    def _names(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
+        """Texts of MODELS, also where one is none of the options."""
+        value = parameters.get(MODELS)
+        if isinstance(value, str):
+            return list(words(value))
+        if isinstance(value, (list, tuple)):
+            return [str(item) for item in value]
+        return list(self.parameterAsEnumStrings(parameters, MODELS, context))
+
+    def _check_classes(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        cards = [model_card(model) for model in self._models(parameters, context)]
+        if not all(cards):
+            return  # an ONNX file without a card, which only the engine can read
+        known = sorted({c.name for card in cards if card for c in card.classes})
+        wanted = words(self.parameterAsString(parameters, CLASSES, context))
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise JobError(
+                f"None of the models has a class {unknown[0]!r}; they have {', '.join(known)}."
+            )
+
+    def _number(
+        self, parameters: dict[str, Any], name: str, context: QgsProcessingContext
+    ) -> float:
+        kind = CRF_NUMBERS[name][0]
+        if parameters.get(name) is None:
+            return getattr(CrfSettings, name.lower())
+        if kind == INTEGER:
+            return self.parameterAsInt(parameters, name, context)
+        return self.parameterAsDouble(parameters, name, context)
+
+    def _extent(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> tuple[float, float, float, float] | None:
+        if not is_given(parameters, EXTENT):
+            return None
+        box = self.parameterAsExtent(parameters, EXTENT, context, self._crs)
+        return box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()
+
+    def _area(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> str | None:
+        if not is_given(parameters, AOI):
+            return None
+        source = self.parameterAsSource(parameters, AOI, context)
+        if source is None:
+            raise QgsProcessingException(self.invalidSourceError(parameters, AOI))
+        return write_polygons(source, self._crs, context, feedback)
