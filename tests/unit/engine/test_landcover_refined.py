@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A land-cover map refined by a CRF in blocks equals the fused map refined as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.toy_jobs import WatchingProgress, segment
+from tests.toy_models import write_brightness_model, write_toy_unet
+from tests.toy_rasters import read_raster, texture, write_raster
+from unet_segmenter.engine.crf_settings import CrfSettings
+from unet_segmenter.engine.fuse_job import FuseJob
+from unet_segmenter.engine.landcover_job import LandcoverJob
+from unet_segmenter.engine.majority import majority_filter
+from unet_segmenter.engine.refine import refine, refine_block, unary_from_labels
+from unet_segmenter.engine.run_fuse import run_fuse
+from unet_segmenter.engine.run_landcover import run_landcover
+from unet_segmenter.engine.shares import decode_shares
+
+pytest.importorskip("numba", reason="the CRF needs numba, which is not installed here")
+
+SIDE = 160
+CRF = {"sxy": 8.0, "srgb": 30.0, "compat": 1.0, "iterations": 5}
+UNKNOWN = 0.6
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("models")
+    unet = write_toy_unet(folder / "unet")
+    bright = {"value": 9, "name": "bright", "color": "#ffcc00", "channel": 0}
+    output = {"activation": "sigmoid", "classes": [bright]}
+    return str(unet), str(write_brightness_model(folder / "bright", output=output))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pixels = texture(SIDE, SIDE)
+    pixels[pixels == 0] = 1
+    pixels[100:140, 20:90, :] = (90, 100, 140)
+    pixels[:15, -25:] = 0
+    return write_raster(tmp_path_factory.mktemp("image") / "in.tif", pixels, nodata=0)
+
+
+@pytest.fixture(scope="module")
+def fused(
+    image: Path, models: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, np.ndarray]:
+    """What `segment` and `fuse` make: classes and probabilities."""
+    folder = tmp_path_factory.mktemp("fused")
+    inputs = []
+    for place, model in enumerate(models):
+        inputs.append(str(folder / f"p{place}.tif"))
+        segment(image, folder / f"m{place}.tif", model, probability=inputs[-1], precision="f32")
+    output, shares = str(folder / "c.tif"), str(folder / "p.tif")
+    job = FuseJob(tuple(inputs), output, probability=shares, unknown_threshold=UNKNOWN)
+    run_fuse(job, WatchingProgress())
+    return {"classes": read_raster(output)[0], "probability": read_raster(shares)}
+
+
+def landcover(image: Path, models: tuple[str, str], output: Path, **options: Any) -> np.ndarray:
+    settings = {"unknown_threshold": UNKNOWN, "precision": "f32", "crf": True, **CRF, **options}
+    run_landcover(LandcoverJob(str(image), str(output), models, **settings), WatchingProgress())
+    return read_raster(output)[0]
+
+
+def refined_whole(image: Path, fused: dict[str, np.ndarray]) -> np.ndarray:
+    pixels = np.moveaxis(read_raster(image), 0, -1)
+    shares = np.moveaxis(decode_shares(fused["probability"])[0], 0, -1)
+    valid = fused["classes"] != 255
+    return refine_block(pixels, shares, valid, CrfSettings(**CRF), values=(1, 2, 3, 9, 0))
+
+
+def test_in_one_block_the_refined_map_is_that_of_the_steps(image, models, fused, tmp_path) -> None:
+    expected = refined_whole(image, fused)
+    assert (expected != fused["classes"]).mean() > 0.01
+    assert set(np.unique(expected)) >= {0, 9, 255}, "the unknown is a class like others"
+    np.testing.assert_array_equal(landcover(image, models, tmp_path / "c.tif"), expected)
+
+
+def test_in_blocks_it_differs_on_few_pixels(image, models, fused, tmp_path) -> None:
+    expected = refined_whole(image, fused)
+    found = landcover(image, models, tmp_path / "c.tif", block_size=40)
+    assert (found == expected).mean() >= 0.997, "of an image that is mostly noise"
+
+
+def test_the_majority_filter_comes_after_the_crf(image, models, fused, tmp_path) -> None:
+    expected = refined_whole(image, fused)
+    expected = majority_filter(expected, 3, expected != 255)
+    found = landcover(image, models, tmp_path / "c.tif", majority_radius=3)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_with_other_methods_the_crf_starts_from_the_classes(image, models, fused, tmp_path) -> None:
+    options = {
+        "method": "priority",
+        "priority": ("bright",),
+        "thresholds": ("0.5",),
+        "compat": 20.0,
+    }
+    plain = landcover(image, models, tmp_path / "a.tif", crf=False, **options)
+    assert (plain != fused["classes"]).any()
+    found = landcover(image, models, tmp_path / "b.tif", **options)
+    settings = CrfSettings(**{**CRF, "compat": 20.0})
+    values = (0, 1, 2, 3, 9)
+    pixels, valid = np.moveaxis(read_raster(image), 0, -1), plain != 255
+    unary = unary_from_labels(plain, values, settings.gt_prob)
+    marginals = refine(pixels, unary, valid, settings)
+    expected = np.where(valid, np.array(values, np.uint8)[marginals.argmax(axis=-1)], 255)
+    assert (expected != plain).mean() > 0.01
+    np.testing.assert_array_equal(found, expected)
