@@ -52,6 +52,7 @@ def mean_field(
     ndarray of float32, shape (H, W, K)
     """
     _, width, classes = unary.shape
+    unary = np.ascontiguousarray(unary)  # compiled once, for this order of the axes
     marginals = unary.reshape(-1, classes).copy()
     marginals[~used.ravel()] = 0
     pixels = np.flatnonzero(used.ravel())

@@ -151,6 +151,12 @@ JOB_KINDS: dict[str, JobKind] = {
         less_memory="Choose a smaller BLOCK_SIZE, or close other programs",
         less_native="See whether all inputs open in QGIS",
     ),
+    "refine": JobKind(
+        "engine.run_refine:RefineJob",
+        "engine.run_refine:run_refine",
+        less_memory="Choose a smaller BLOCK_SIZE or SXY, or close other programs",
+        less_native="See whether the image and the map open in QGIS",
+    ),
     "evaluate": JobKind(
         "engine.evaluate:EvaluateJob",
         "engine.evaluate:run_evaluate",

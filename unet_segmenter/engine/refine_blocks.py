@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a refinement reads, on the grid of the image, and what it makes of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .block_job import Arrays
+from .class_looks import RasterLegend
+from .crf_settings import CrfSettings
+from .errors import InputError, JobError
+from .geometry import PixelWindow
+from .legend import UNKNOWN_COLOR, ClassLook
+from .model_card import NODATA_VALUE, UNKNOWN_VALUE
+from .probability_source import ProbabilitySource, told_classes
+from .raster import RasterSource
+from .reference import PALETTE, check_band, read_classes
+from .refine import refine, unary_from_labels, unary_from_probabilities
+from .refine_job import RefineJob
+from .tiling import Block
+
+FloatArray = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Read = Callable[[PixelWindow], tuple[NDArray[np.generic], Mask]]
+Unary = Callable[[NDArray[np.generic]], FloatArray]
+
+# Layer of the classes as they were, in the unfinished run: never written.
+BEFORE = "BEFORE"
+_UNKNOWN_LOOK = ClassLook(UNKNOWN_VALUE, "unknown", UNKNOWN_COLOR)
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """The map to refine.
+
+    Parameters
+    ----------
+    source : RasterSource
+        Its raster, on the grid of the image.
+    read : callable
+        Probabilities (H, W, K) or labels (H, W) of a window, and where there are any.
+    unary : callable
+        From what `read` gives to a distribution over the classes, (H, W, len(values)).
+    values : tuple of int
+        Value of each class of the distribution in the map.
+    looks : tuple of ClassLook
+        Names and colours, by value.
+    """
+
+    source: RasterSource
+    read: Read
+    unary: Unary
+    values: tuple[int, ...]
+    looks: tuple[ClassLook, ...]
+
+
+@dataclass(frozen=True)
+class BlockImage:
+    """A block as it was read, with its halo."""
+
+    image: NDArray[np.generic]
+    given: NDArray[np.generic]
+    valid: Mask
+    core: PixelWindow
+
+
+@dataclass(frozen=True)
+class RefineBlock:
+    """Infer, decide and crop; also tells what was before.
+
+    Parameters
+    ----------
+    map : MapSource
+        Classes.
+    settings : CrfSettings
+        The model.
+    value_range : tuple of float
+        Of the image.
+    stop : callable
+        Called before each step of the inference; may raise.
+    """
+
+    map: MapSource
+    settings: CrfSettings
+    value_range: tuple[float, float]
+    stop: Callable[[], None]
+
+    def __call__(self, block: BlockImage) -> Arrays:
+        """Arrays (1, H, W) of the written window by layer."""
+        inside = block.core.slices
+        valid = block.valid[inside]
+        if not valid.any():
+            empty = np.full((1, *valid.shape), NODATA_VALUE, np.uint8)
+            return {"OUTPUT": empty, BEFORE: empty}
+        unary = self.map.unary(block.given)
+        marginals = refine(
+            *(block.image, unary, block.valid, self.settings),
+            value_range=self.value_range,
+            core=block.core,
+            stop=self.stop,
+        )
+        before = self._labels(unary[inside], valid)
+        if block.given.ndim == 2:  # an unsure pixel had no class before
+            before = np.where(valid, block.given[inside], NODATA_VALUE).astype(np.uint8)
+        after = self._labels(marginals[inside], valid)
+        return {"OUTPUT": after[np.newaxis], BEFORE: before[np.newaxis]}
+
+    def _labels(self, distribution: FloatArray, valid: Mask) -> NDArray[np.uint8]:
+        table = np.array(self.map.values, np.uint8)
+        labels = table[distribution.argmax(axis=-1)]
+        labels[~valid] = NODATA_VALUE
+        return labels
+
+
+def read_block(
+    image: RasterSource,
+    bands: tuple[int, ...],
+    value_range: tuple[float, float],
+    map_source: MapSource,
+    block: Block,
+) -> BlockImage:
+    """Image and map of a block; nodata where one has it."""
+    given, known = map_source.read(block.read)
+    if known[block.crop.slices].any():
+        pixels, valid = image.read(block.read, bands, value_range)
+    else:
+        pixels, valid = np.zeros((*known.shape, len(bands)), np.uint8), known
+    return BlockImage(pixels, given, valid & known, block.crop)
+
+
+def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource:
+    """The job's map on the grid of the image; the stack closes it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used, or lies on another grid and the job does not align it.
+    """
+    source = stack.enter_context(RasterSource(job.map))
+    told = told_classes(source) if job.probability else {}
+    legend = RasterLegend.of(source, job.label_band) if job.labels else None
+    differences = image.grid.differences(source.grid)
+    if differences:
+        if not job.align:
+            raise InputError(_on_another_grid(job, image, source, differences))
+        method = "bilinear" if job.probability else "nearest"
+        source = stack.enter_context(RasterSource.aligned(job.map, image.grid, method))
+    if legend is not None:
+        return _label_map(job, source, legend)
+    unnamed = [band for band in source.data_bands if band not in told]  # the unknown's own band
+    bands = (*told, *unnamed)
+    values = [one.value for one in told.values() if one.value is not None]
+    if len(set(values)) != len(told) or UNKNOWN_VALUE in values:
+        values = list(range(1, len(told) + 1))
+    looks = [
+        ClassLook(value, one.name, one.color or PALETTE[value % len(PALETTE)])
+        for value, one in zip(values, told.values(), strict=True)
+    ]
+    threshold = job.unknown_threshold
+    if len(bands) == 1:
+        only = looks[0]
+        values = [1, UNKNOWN_VALUE]
+        looks = [ClassLook(1, only.name, only.color),
+                 ClassLook(0, f"not {only.name}", UNKNOWN_COLOR)]  # fmt: skip
+        threshold = threshold or next(iter(told.values())).threshold
+    elif unnamed or threshold is not None:
+        values.append(UNKNOWN_VALUE)
+        looks.append(_UNKNOWN_LOOK)
+        threshold = None if unnamed else threshold
+    return MapSource(
+        source,
+        ProbabilitySource(source, bands).read,
+        lambda shares: unary_from_probabilities(shares.astype(np.float32, copy=False), threshold),
+        tuple(values),
+        tuple(sorted(looks, key=lambda look: look.value)),
+    )
+
+
+def _label_map(job: RefineJob, source: RasterSource, legend: RasterLegend) -> MapSource:
+    check_band(source, job.label_band)
+
+    def read(window: PixelWindow) -> tuple[NDArray[np.generic], Mask]:
+        return read_classes(source, job.label_band, window)
+
+    found = _values_of(source, read)
+    values = [v for v in sorted(found) if v != UNKNOWN_VALUE or job.unknown == "keep"]
+    if not values:
+        raise InputError(f"{source.path} holds no class: all of its pixels are 0 or nodata.")
+    if len(values) == 1:  # the CRF tells classes apart; here is only one
+        values.append(next(v for v in range(NODATA_VALUE) if v not in values))
+    return MapSource(
+        source,
+        read,
+        lambda labels: unary_from_labels(labels.astype(np.uint8), values, job.gt_prob),
+        tuple(values),
+        legend.looks(found),
+    )
+
+
+def _values_of(source: RasterSource, read: Read) -> set[int]:
+    """The classes that occur; all of them decide what one label is worth."""
+    height, width = source.grid.shape
+    rows = max(1, (1 << 22) // width)
+    found: set[int] = set()
+    for row in range(0, height, rows):
+        labels, valid = read(PixelWindow(row, 0, min(rows, height - row), width))
+        found |= {int(value) for value in np.unique(labels[valid])}
+    return found
+
+
+def choose_image_bands(job: RefineJob, image: RasterSource) -> tuple[int, ...]:
+    """Bands of the image, from 1.
+
+    Raises
+    ------
+    JobError
+        If it has no such band.
+    """
+    for band in job.bands:
+        if band > image.count:
+            raise JobError(f"{image.path} has {image.count} bands; there is no band {band}.")
+    return job.bands or image.data_bands
+
+
+def choose_value_range(
+    job: RefineJob, image: RasterSource, bands: tuple[int, ...]
+) -> tuple[float, float]:
+    """Values of the image that stand for black and white."""
+    if job.value_range:
+        low, high = job.value_range
+        return low, high
+    if image.dtype == "uint8":
+        return 0.0, 255.0
+    everything = PixelWindow.of_shape(image.grid.shape)
+    values = image.sample(bands, (-np.inf, np.inf), everything)
+    if not values.size:
+        return 0.0, 255.0
+    low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
+    return (low, high) if high > low else (low, low + 1)
+
+
+def _on_another_grid(
+    job: RefineJob, image: RasterSource, source: RasterSource, differences: list[str]
+) -> str:
+    sentence = (
+        f"{source.path} lies on another grid than {image.path}: they differ in "
+        f"{' and '.join(differences)}. "
+    )
+    if not (image.is_georeferenced and source.is_georeferenced):
+        return sentence + "One of them has no CRS, so they cannot be aligned."
+    xmin, ymin, xmax, ymax = image.grid.bounds()
+    height, width = image.grid.shape
+    crs = image.grid.crs_text()
+    crs = crs if len(crs) < 40 else f"CRS_OF_{Path(image.path).stem}"
+    return (
+        f"{sentence}Choose ALIGN (--align) to warp it, or warp it yourself: gdalwarp -r "
+        f"{'bilinear' if job.probability else 'near'} -t_srs {crs} -te {xmin!r} {ymin!r} {xmax!r} "
+        f"{ymax!r} -ts {width} {height} {source.path} {Path(source.path).stem}_aligned.tif"
+    )
