@@ -89,8 +89,8 @@ class ClassPolygons:
     values: Ids
     confidence: NDArray[np.float64]
 
-    def chosen(self, which: NDArray[np.bool_]) -> ClassPolygons:
-        """Those where `which` is true."""
+    def chosen(self, which: NDArray[np.bool_] | slice) -> ClassPolygons:
+        """Those where `which` is true, or of a slice."""
         return ClassPolygons(self.polygons[which], self.values[which], self.confidence[which])
 
     @classmethod

@@ -68,9 +68,13 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
             tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder,
         ):
             whole = Path(folder) / output.name
-            table = _Table(job, sources, PolygonFile(whole, output.stem, sources.classes.grid.crs))
-            _trace_all(job, sources, table, progress, cores)
-            table.finish()
+            file = PolygonFile(whole, output.stem, sources.classes.grid.crs)
+            table = _Table(job, sources, file, progress)
+            try:
+                _trace_all(job, sources, table, progress, cores)
+                table.finish()
+            except Cancelled as error:
+                raise Cancelled("The run was cancelled; nothing was written.") from error
             publish({whole: output})
     return VectorizeResult(
         outputs={"OUTPUT": str(output)},
@@ -146,6 +150,7 @@ class _Table:
     job: VectorizeJob
     sources: _Sources
     file: PolygonFile
+    progress: Progress
     written: int = 0
     left_out: int = 0
     _waiting: list[ClassPolygons] = field(default_factory=list)
@@ -169,6 +174,11 @@ class _Table:
         """Write what waits."""
         polygons = ClassPolygons.joined(self._waiting)
         self._waiting = []
+        for start in range(0, max(len(polygons.values), 1), _WRITTEN_AT_ONCE):
+            stop_if(self.progress.cancelled)
+            self._write(polygons.chosen(slice(start, start + _WRITTEN_AT_ONCE)))
+
+    def _write(self, polygons: ClassPolygons) -> None:
         grid = self.sources.classes.grid
         areas, perimeters = measure(polygons.polygons, grid)
         large = areas >= self.job.min_area
@@ -220,13 +230,9 @@ def _trace_all(
         concurrency=cores,
         cancelled=progress.cancelled,
     )
-    try:
-        for done, (_, traced) in enumerate(flow, 1):
-            table.add(joining.add(traced))
-            stop_if(progress.cancelled)
-            progress.advance(done, len(strips), "Tracing")
-    except Cancelled as error:
-        raise Cancelled("The run was cancelled; nothing was written.") from error
+    for done, (_, traced) in enumerate(flow, 1):
+        table.add(joining.add(traced))
+        progress.advance(done, len(strips), "Tracing")
 
 
 def _values_of(job: VectorizeJob, legend: RasterLegend) -> set[int] | None:
