@@ -79,8 +79,21 @@ def fuse(job: PlainJob, progress: Progress) -> PlainJob:
     areas = [{"value": 1, "name": "grass", "color": "#228b22", "pixels": 2400, "area": 24.0}]
     result = {"unknown_share": 0.25, "conflict_share": 0.125, "pixels": 2400, "nodata_pixels": 7}
     named = {name.upper(): path for name, path in outputs.items()}
-    result |= {"runtime": "openvino", "precision": "f32"}
+    result |= {"runtime": "openvino", "precision": "f32", "changed_share": 0.5}
     return PlainJob({**result, "blocks": 1, "seconds": 0.5, "areas": areas, "outputs": named})
+
+
+def refine(job: PlainJob, progress: Progress) -> PlainJob:
+    """Write a raster of ones on the grid of the image, and fixed numbers."""
+    tell_job(job, progress)
+    path = job.values["output"]
+    target = gdal.GetDriverByName("GTiff").CreateCopy(path, gdal.Open(job.values["input"]))
+    target.GetRasterBand(1).Fill(1)
+    target.FlushCache()
+    area = {"value": 1, "name": "grass", "color": "#228b22", "pixels": 2400, "area": 24.0}
+    areas = [{**area, "before": 2100, "lost": 0, "gained": 300}]
+    result = {"changed_share": 0.125, "changed_pixels": 300, "pixels": 2400, "nodata_pixels": 7}
+    return PlainJob({**result, "areas": areas, "outputs": {"OUTPUT": path}})
 
 
 def evaluate(job: PlainJob, progress: Progress) -> PlainJob:
@@ -163,10 +176,10 @@ SCORES = {
 }
 
 if __name__ == "__main__":
-    for name in ("landcover", "fuse", "evaluate", "prepare", "train"):
+    for name in ("landcover", "fuse", "refine", "evaluate", "prepare", "train"):
         # The real classes of these jobs need packages that QGIS's Python may lack.
         plain = JobKind("runners.job_kinds:PlainJob", "", seconds_to_stop=1.0)
         JOB_KINDS[name] = plain
-    runs = {"segment": segment, "landcover": fuse, "fuse": fuse, "evaluate": evaluate}
-    runs |= {"prepare": prepare, "train": train}
+    runs = {"segment": segment, "landcover": fuse, "fuse": fuse, "refine": refine}
+    runs |= {"evaluate": evaluate, "prepare": prepare, "train": train}
     worker.run_and_exit(sys.argv[1:], runs=runs)

@@ -36,6 +36,8 @@ def test_parameters_become_the_fields_of_the_job(
         CRF=True,
         SXY=20,
         ITERATIONS=7,
+        UNKNOWN="fill",
+        SWITCH_SHARE=0.25,
         MAJORITY_RADIUS=3,
         RUNTIME="onnxruntime",
         TTA=True,
@@ -52,10 +54,11 @@ def test_parameters_become_the_fields_of_the_job(
     assert (job.thresholds, job.unknown_threshold) == (("vegetation=0.4",), 0.3)
     assert job.crf_settings() == CrfSettings(sxy=20.0, iterations=7)
     assert (job.majority_radius, job.runtime, job.tta) == (3, "onnxruntime", True)
+    assert (job.unknown, job.switch_share) == ("fill", 0.25)
     assert set(job.outputs()) == {"OUTPUT", "CONFLICT"}
     assert results["CONFLICT"] == str(tmp_path / "conflict.tif")
     assert (results["UNKNOWN_SHARE"], results["CONFLICT_SHARE"]) == (0.25, 0.125)
-    assert results["RUNTIME_USED"] == "openvino"
+    assert (results["RUNTIME_USED"], results["CHANGED_SHARE"]) == ("openvino", 0.5)
 
 
 def test_without_a_choice_a_model_of_the_library_is_fused_and_nothing_refined(

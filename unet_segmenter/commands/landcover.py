@@ -7,12 +7,14 @@ import argparse
 
 from ..engine.crf_settings import CrfSettings
 from ..engine.job import PRECISIONS, RUNTIMES
+from ..engine.refine_job import UNKNOWN
 from ..runners import in_process
 from .fuse import add_fusion_arguments, fusion_values, tell_fusion
 from .terminal import absolute, names, print_json, terminal_progress
 
 HELP = "several models over a raster, fused and refined into one land-cover map"
 DEFAULT_MODEL = "aeroscapes"
+_UNKNOWN_TOLD = "; ".join(f"{name}: {text}" for name, text in UNKNOWN.items())
 
 # Parameters of the CRF: flag and field of the job -> type and help.
 CRF_PARAMETERS: dict[str, tuple[type, str]] = {
@@ -51,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (kind, text) in CRF_PARAMETERS.items():
         flag = f"--{name.replace('_', '-')}"
         add(flag, type=kind, default=getattr(CrfSettings, name), help=f"{text} (%(default)s)")
+    add("--unknown", choices=tuple(UNKNOWN), default="keep", help=f"for the CRF; {_UNKNOWN_TOLD}")
+    add("--switch-share", type=float, default=0.5, help="change of a class that is warned of")
     add("--majority-radius", type=int, default=0, help="radius in px of the majority filter")
     add("--runtime", choices=RUNTIMES, default="auto", help="what runs the networks")
     add("--precision", choices=PRECISIONS, default="auto", help="arithmetic of the networks")
@@ -61,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Map and tell what was made."""
-    same = ("aoi", "crf", *CRF_PARAMETERS, "majority_radius", "runtime", "precision", "tta", "halo")
+    same = ("aoi", "crf", *CRF_PARAMETERS, "unknown", "majority_radius", "switch_share", "runtime",
+            "precision", "tta", "halo")  # fmt: skip
     values = {
         "input": absolute(options.input),
         "models": names(options.models),
@@ -77,5 +82,6 @@ def run(options: argparse.Namespace) -> int:
         print_json(result)
     else:
         tell_fusion(result)
+        print(f"  changed by the refinement: {result['changed_share']:.1%}")
         print(f"models: {', '.join(result['models'])} with {result['runtime']}")
     return 0

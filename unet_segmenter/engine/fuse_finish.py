@@ -23,6 +23,7 @@ from .output_layers import class_areas, histogram, publish, software_tags, write
 from .progress import Progress
 from .quicklook import draw_quicklook
 from .raster import RasterGrid
+from .refine_job import ClassChange
 
 QUICKLOOK_SIDE = 1400
 
@@ -73,6 +74,8 @@ class FinishedFusion:
         What the reader of the map should know.
     started : float
         `time.monotonic()` at the start.
+    changes : tuple of ClassChange
+        What a refinement did to each class; empty without one.
     """
 
     outputs: Mapping[str, str]
@@ -85,6 +88,7 @@ class FinishedFusion:
     resumed_blocks: int
     warnings: tuple[str, ...]
     started: float
+    changes: tuple[ClassChange, ...] = ()
 
 
 def finish_fusion(
@@ -158,7 +162,7 @@ def _report(result: FuseResult, done: FinishedFusion, store: BlockStore) -> dict
     draw_quicklook(
         beside.pixels, beside.valid, classes, done.fusion.looks(), beside.value_range, drawing
     )
-    facts = FusionFacts(done.fusion, done.grid, done.facts, beside.caption)
+    facts = FusionFacts(done.fusion, done.grid, done.facts, beside.caption, done.changes)
     page.write_text(fusion_page(result, facts, drawing.read_bytes()), "utf-8")
     return {drawing: quicklook_path(summary), page: summary}
 

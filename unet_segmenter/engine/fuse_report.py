@@ -13,6 +13,7 @@ from . import report_page as report
 from .fuse_classes import Fusion
 from .fuse_job import METHODS, FuseResult
 from .raster import RasterGrid
+from .refine_job import ClassChange
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class FusionFacts:
         Lines on how it was made.
     caption : str
         What stands beside the map in the quick look.
+    changes : tuple of ClassChange
+        What a refinement did to each class; empty without one.
     """
 
     fusion: Fusion
     grid: RasterGrid
     made: Mapping[str, str]
     caption: str
+    changes: tuple[ClassChange, ...] = ()
 
 
 def fusion_page(result: FuseResult, facts: FusionFacts, picture: bytes) -> str:
@@ -72,6 +76,7 @@ def fusion_page(result: FuseResult, facts: FusionFacts, picture: bytes) -> str:
                 "A class claims a pixel where its probability reaches its threshold and the "
                 "unknown threshold. Where several do, the method decides.",
             ),
+            _changes(facts.changes),
             report.section("How it was made", _made(result, facts.made)),
         ],
     )
@@ -97,6 +102,25 @@ def _rules(fusion: Fusion) -> str:
         for c in sorted(fusion.classes, key=lambda c: c.value)
     ]
     return report.table(["Class", "Value", "Threshold"], rows)
+
+
+def _changes(changes: tuple[ClassChange, ...]) -> str:
+    if not changes:
+        return ""
+    rows = [
+        [
+            report.swatch(c.name, c.color),
+            *(f"{n:,}" for n in (c.before, c.lost, c.gained, c.pixels)),
+        ]
+        for c in changes
+        if c.before or c.pixels
+    ]
+    return report.section(
+        "What the refinement changed",
+        report.table(["Class", "Pixels before", "Lost", "Gained", "Pixels after"], rows),
+        "Shares of conflicts, and the rasters of probability, confidence and entropy, are those of "
+        "the fusion, before it was refined.",
+    )
 
 
 def _made(result: FuseResult, made: Mapping[str, str]) -> str:

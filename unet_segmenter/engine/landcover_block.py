@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from .fuse_methods import fuse, merged, renormalised
 from .geometry import PixelWindow
 from .landcover_plan import LandcoverPlan, Network, Reading
 from .majority import majority_filter
-from .model_card import NODATA_VALUE
+from .model_card import NODATA_VALUE, UNKNOWN_VALUE
 from .raster import RasterSource
 from .refine import refine, refine_block, unary_from_labels
+from .refine_blocks import BEFORE
 from .segment_block import BlockPixels, SegmentBlock
 from .shares import FloatArray, decode_shares, encode_shares
 from .tiling import Block
@@ -71,12 +72,23 @@ class Refinement:
     ----------
     crf : CrfSettings, optional
         A dense CRF, or none.
+    unknown : str
+        What becomes of the unknown where the CRF starts from classes; see `RefineJob`.
     majority_radius : int
         Radius in px of the majority filter; 0 for none.
+    stop : callable
+        Called before each step of the CRF; may raise.
     """
 
     crf: CrfSettings | None
+    unknown: str
     majority_radius: int
+    stop: Callable[[], None]
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything happens."""
+        return self.crf is not None or self.majority_radius > 0
 
 
 class LandcoverReader:
@@ -89,13 +101,13 @@ class LandcoverReader:
         """Pixels of a block, each band set read once."""
         plan, field = self._plan, self._plan.field(block)
         wanted = plan.aoi.mask(field) if plan.aoi else np.ones(field.shape, bool)
-        write = block.write.relative_to(field)
-        if not wanted[write.slices].any():  # outside the area of interest: not even read
-            return LandcoverPixels(field, block.write, np.zeros(field.shape, bool), {})
+        write = plan.written(block)
+        if not wanted[write.relative_to(field).slices].any():
+            # Outside the area of interest: not even read.
+            return LandcoverPixels(field, write, np.zeros(field.shape, bool), {})
         windows: dict[Reading, PixelWindow] = {}
         for network in plan.networks:
-            window = network.window(plan.grid.shape, plan.largest_field)
-            for tile in network.tiles(plan.grid.shape, window, field):
+            for tile in plan.tiles(network, field):
                 known = windows.get(network.reading, field)
                 windows[network.reading] = _around(known, tile.read)
         read = {
@@ -104,7 +116,7 @@ class LandcoverReader:
         }
         for pixels in read.values():
             wanted = wanted & pixels.part(field)[1]
-        return LandcoverPixels(field, block.write, wanted, read)
+        return LandcoverPixels(field, write, wanted, read)
 
 
 @dataclass(frozen=True)
@@ -133,12 +145,13 @@ class LandcoverBlock:
         crop = block.write.relative_to(block.field)
         if not block.wanted[crop.slices].any():
             nothing = np.zeros((*crop.shape, len(self.plan.channels)), np.float32)
-            return self.fuse(nothing, np.zeros(crop.shape, bool))
+            made = self.fuse(nothing, np.zeros(crop.shape, bool))
+            return {**made, BEFORE: made["OUTPUT"]} if self.refinement.changes else made
         probabilities = self._probabilities(block)
         made = self.fuse(probabilities[crop.slices], block.wanted[crop.slices])
-        if self.refinement.crf or self.refinement.majority_radius:
+        if self.refinement.changes:
             refined = self._refined(block, merged(probabilities, self.fuse.fusion.groups))
-            made["OUTPUT"] = refined[np.newaxis]
+            made |= {"OUTPUT": refined[np.newaxis], BEFORE: made["OUTPUT"]}
         return made
 
     def _probabilities(self, block: LandcoverPixels) -> FloatArray:
@@ -152,10 +165,9 @@ class LandcoverBlock:
 
     def _predicted(self, network: Network, run: SegmentBlock, block: LandcoverPixels) -> FloatArray:
         """Probabilities (K, H, W) of the field by one network."""
-        shape, pixels = self.plan.grid.shape, block.read[network.reading]
+        pixels = block.read[network.reading]
         planes = np.zeros((len(network.classes), *block.field.shape), np.float32)
-        window = network.window(shape, self.plan.largest_field)
-        for tile in network.tiles(shape, window, block.field):
+        for tile in self.plan.tiles(network, block.field):
             values, valid = pixels.part(tile.read)
             there = tile.write.relative_to(block.field).slices
             given = BlockPixels(values, valid, block.wanted[there], tile.crop)
@@ -208,11 +220,16 @@ class LandcoverBlock:
                 values=fusion.band_values(),
                 value_range=reading.value_range,
                 core=core,
+                stop=self.refinement.stop,
             )
-        values = [look.value for look in fusion.looks()]  # the unknown is a class of its own
+        keep = self.refinement.unknown == "keep"
+        values = [v for look in fusion.looks() if (v := look.value) != UNKNOWN_VALUE or keep]
         unary = unary_from_labels(classes, values, settings.gt_prob)
         marginals = refine(
-            image, unary, block.wanted, settings, value_range=reading.value_range, core=core
+            *(image, unary, block.wanted, settings),
+            value_range=reading.value_range,
+            core=core,
+            stop=self.refinement.stop,
         )
         refined: ByteArray = np.array(values, np.uint8)[marginals[core.slices].argmax(axis=-1)]
         refined[~block.wanted[core.slices]] = NODATA_VALUE

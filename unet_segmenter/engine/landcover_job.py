@@ -19,6 +19,7 @@ from .fuse_job import (
 )
 from .job import PRECISIONS, RUNTIMES
 from .json_values import from_json_values, to_json_values
+from .refine_job import UNKNOWN, ClassChange
 
 MAX_MAJORITY_RADIUS = 100
 
@@ -51,8 +52,14 @@ class LandcoverJob:
         probabilities where the method is argmax, else from the classes.
     sxy, srgb, compat, sxy_gaussian, compat_gaussian, iterations, gt_prob
         Its parameters; see `CrfSettings`.
+    unknown : str
+        What becomes of the unknown where the CRF starts from classes: a key of
+        `refine_job.UNKNOWN`.
     majority_radius : int
         Radius in px of the majority filter that comes last; 0 for none.
+    switch_share : float
+        Share of its pixels that a class may lose or gain by CRF and filter before a warning
+        tells it.
     runtime, precision, tta
         How the models run; see `JobSpec`.
     block_size : int, optional
@@ -88,7 +95,9 @@ class LandcoverJob:
     compat_gaussian: float = CrfSettings.compat_gaussian
     iterations: int = CrfSettings.iterations
     gt_prob: float = CrfSettings.gt_prob
+    unknown: str = "keep"
     majority_radius: int = 0
+    switch_share: float = 0.5
     runtime: str = "auto"
     precision: str = "auto"
     tta: bool = False
@@ -113,6 +122,7 @@ class LandcoverJob:
         for what, value, allowed in (
             ("runtime", self.runtime, RUNTIMES),
             ("precision", self.precision, PRECISIONS),
+            ("treatment of the unknown", self.unknown, tuple(UNKNOWN)),
         ):
             if value not in allowed:
                 raise JobError(
@@ -134,6 +144,8 @@ class LandcoverJob:
                 f"The majority radius must lie from 0 to {MAX_MAJORITY_RADIUS} px, but it is "
                 f"{self.majority_radius}."
             )
+        if not self.switch_share > 0:
+            raise JobError(f"SWITCH_SHARE must be more than 0, but it is {self.switch_share}.")
         if self.extent is not None:
             xmin, ymin, xmax, ymax = self.extent
             if not all(map(math.isfinite, self.extent)) or xmin >= xmax or ymin >= ymax:
@@ -212,12 +224,18 @@ class LandcoverResult(FuseResult):
         What predicted.
     networks : int
         Networks that were run: models with the same weights count as one.
+    changed_share : float
+        Share of the pixels with data whose class CRF and majority filter changed, 0-1.
+    changes : tuple of ClassChange
+        Every class before and after them; empty without either.
     """
 
     models: tuple[str, ...] = ()
     runtime: str = ""
     precision: str = ""
     networks: int = 0
+    changed_share: float = 0.0
+    changes: tuple[ClassChange, ...] = ()
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> LandcoverResult:
@@ -225,5 +243,6 @@ class LandcoverResult(FuseResult):
         found = FuseResult.from_json(
             {k: v for k, v in content.items() if k in FuseResult.__dataclass_fields__}
         )
-        own = {k: content[k] for k in ("runtime", "precision", "networks")}
-        return cls(**{**vars(found), **own, "models": tuple(content["models"])})
+        own = {k: content[k] for k in ("runtime", "precision", "networks", "changed_share")}
+        changes = tuple(ClassChange(**change) for change in content["changes"])
+        return cls(**vars(found), **own, models=tuple(content["models"]), changes=changes)

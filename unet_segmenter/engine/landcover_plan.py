@@ -96,9 +96,8 @@ class LandcoverPlan:
     aoi : AreaOfInterest, optional
         What is wanted of it.
     blocks : BlockGrid
-        What is written block by block.
-    margin : int
-        Px around a block that must be fused for its refinement.
+        What is fused and what is written block by block, counted from the region's first pixel:
+        as a raster of the region alone would be refined.
     warnings : tuple of str
         What the reader of the map should know.
     """
@@ -111,24 +110,27 @@ class LandcoverPlan:
     region: PixelWindow
     aoi: AreaOfInterest | None
     blocks: BlockGrid
-    margin: int
     warnings: tuple[str, ...]
 
     def field(self, block: Block) -> PixelWindow:
         """The pixels that are fused for a block: it, and what its refinement looks at."""
-        around = block.write.pad(self.margin).intersect(self.region)
-        assert around is not None
-        return around
+        return self._on_grid(block.read)
 
-    @property
-    def largest_field(self) -> Shape2D:
-        """The most pixels along each axis that a block fuses."""
-        rows = max(span.write_stop - span.write_start for span in self.blocks.rows)
-        cols = max(span.write_stop - span.write_start for span in self.blocks.cols)
-        return Shape2D(
-            min(rows + 2 * self.margin, self.region.height),
-            min(cols + 2 * self.margin, self.region.width),
-        )
+    def written(self, block: Block) -> PixelWindow:
+        """The pixels of a block."""
+        return self._on_grid(block.write)
+
+    def window(self, network: Network) -> Shape2D:
+        """Shape of a network's windows."""
+        return network.window(self.grid.shape, self.blocks.read_shape)
+
+    def tiles(self, network: Network, field: PixelWindow) -> list[Block]:
+        """Windows on which a network is run to know a field."""
+        return network.tiles(self.grid.shape, self.window(network), field)
+
+    def _on_grid(self, window: PixelWindow) -> PixelWindow:
+        row, col = window.row + self.region.row, window.col + self.region.col
+        return PixelWindow(row, col, window.height, window.width)
 
 
 def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrary) -> LandcoverPlan:
@@ -167,10 +169,7 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
         grid=source.grid,
         region=region,
         aoi=wanted_area(job.aoi, source, region),
-        blocks=BlockGrid.cover(
-            source.grid.shape, job.block_size or DEFAULT_BLOCK_SIZE, 0, 1, region
-        ),
-        margin=margin,
+        blocks=BlockGrid.cover(region.shape, job.block_size or DEFAULT_BLOCK_SIZE, margin, 1),
         warnings=tuple(dict.fromkeys([*warnings, *fusion.warnings])),
     )
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ..version import plugin_version
+from .block_flow import stop_if
 from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
-from .block_store import BlockStore, os_errors_told
+from .block_store import BlockStore, Layer, os_errors_told
+from .class_changes import changed_pixels, class_changes, count_transitions
 from .fuse_block import FuseBlock, layers_of
 from .fuse_finish import QUICKLOOK_SIDE, FinishedFusion, QuicklookImage, finish_fusion
 from .fuse_job import METHODS
+from .geometry import PixelWindow
 from .landcover_block import LandcoverBlock, LandcoverPixels, LandcoverReader, Refinement
 from .landcover_job import LandcoverJob, LandcoverResult
 from .landcover_plan import LandcoverPlan, plan_landcover
@@ -23,6 +27,8 @@ from .model_library import ModelLibrary, default_library
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
 from .raster import RasterSource, gdal_settings
+from .refine_blocks import BEFORE
+from .refine_job import switch_warnings
 from .segment_block import SegmentBlock
 
 __all__ = ["LandcoverJob", "LandcoverResult", "run_landcover"]
@@ -56,6 +62,8 @@ def run_landcover(
         for warning in plan.warnings:
             progress.log("warning", warning)
         layers = layers_of(outputs, plan.fusion, job.probability_type)
+        if _refines(job):
+            layers[BEFORE] = Layer(1, "uint8")
         signature = _signature(job, plan, source)
         with unfinished_map(
             Path(job.output), plan.region.shape, layers, signature, progress, resume=job.resume
@@ -66,33 +74,47 @@ def run_landcover(
             ]
             fuse = FuseBlock(plan.fusion, tuple(layers), job.probability_type)
             _fill(job, plan, predictors, fuse, source, store, progress, cores)
+            pairs = count_transitions(store, BEFORE if _refines(job) else "OUTPUT", "OUTPUT",
+                                      progress)  # fmt: skip
+            grid = plan.grid.crop(plan.region)
+            changes = class_changes(plan.fusion.looks(), pairs, grid.pixel_area())
+            guards = tuple(switch_warnings(changes, job.switch_share))
+            for warning in guards:
+                progress.log("warning", warning)
             done = FinishedFusion(
                 outputs=outputs,
                 fusion=plan.fusion,
-                grid=plan.grid.crop(plan.region),
+                grid=grid,
                 tags=_tags(job, plan),
                 facts=_facts(job, plan, predictors),
                 image=partial(_image, plan, source),
                 blocks=len(plan.blocks),
                 resumed_blocks=resumed,
-                warnings=plan.warnings,
+                warnings=(*plan.warnings, *guards),
                 started=started,
+                changes=changes if _refines(job) else (),
             )
             with os_errors_told(store.folder):
                 result = finish_fusion(done, store, progress, cores)
+    changed, mapped = changed_pixels(pairs)
     return LandcoverResult(
         **vars(result),
         models=tuple(f"{card.name} {card.version}".strip() for card in plan.cards),
         runtime=", ".join(dict.fromkeys(p.runtime for p in predictors)),
         precision=", ".join(dict.fromkeys(p.precision for p in predictors)),
         networks=len(plan.networks),
+        changed_share=changed / max(mapped, 1),
+        changes=done.changes,
     )
+
+
+def _refines(job: LandcoverJob) -> bool:
+    return job.crf or job.majority_radius > 0
 
 
 def _predictor(job: LandcoverJob, plan: LandcoverPlan, place: int, cores: int) -> Predictor:
     network = plan.networks[place]
-    window = network.window(plan.grid.shape, plan.largest_field)
-    options = PredictorOptions(job.precision, window, 1, cores)
+    options = PredictorOptions(job.precision, plan.window(network), 1, cores)
     return open_predictor(network.card, job.runtime, options)
 
 
@@ -105,7 +127,7 @@ def _signature(job: LandcoverJob, plan: LandcoverPlan, source: RasterSource) -> 
         "version": plugin_version(),
         "job": replace(job, aoi=None).fingerprint(),
         "aoi": plan.aoi.fingerprint() if plan.aoi else None,
-        "blocks": [len(plan.blocks), *plan.blocks.read_shape, plan.margin],
+        "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "cards": [hashlib.sha256(repr(card).encode()).hexdigest() for card in plan.cards],
         "files": source_state(source.files),
     }
@@ -126,24 +148,30 @@ def _fill(
         SegmentBlock(predictor.predict, network.card.input, network.classes, flips=job.tta)
         for network, predictor in zip(plan.networks, predictors)
     )
-    refinement = Refinement(job.crf_settings(), job.majority_radius)
+    ended = threading.Event()
+    refinement = Refinement(
+        job.crf_settings(), job.unknown, job.majority_radius, lambda: stop_if(ended.is_set)
+    )
     block_of = LandcoverBlock(plan, runs, fuse, refinement)
 
     def compute(group: list[LandcoverPixels]) -> list[Arrays]:
         return [block_of(pixels) for pixels in group]
 
-    rows = max(network.window(plan.grid.shape, plan.largest_field)[0] for network in plan.networks)
-    with gdal_settings(cores, source.cache_for(rows)):
-        fill(
-            store,
-            plan.blocks,
-            len(plan.blocks),
-            LandcoverReader(plan, source),
-            compute,
-            progress,
-            region=plan.region,
-            concurrency=min(predictor.concurrency for predictor in predictors),
-        )
+    rows = max(plan.window(network).height for network in plan.networks)
+    try:
+        with gdal_settings(cores, source.cache_for(rows)):
+            fill(
+                store,
+                plan.blocks,
+                len(plan.blocks),
+                LandcoverReader(plan, source),
+                compute,
+                progress,
+                region=PixelWindow.of_shape(plan.region.shape),
+                concurrency=min(predictor.concurrency for predictor in predictors),
+            )
+    finally:
+        ended.set()  # what a thread refines after a cancellation ends with its next step
 
 
 def _tags(job: LandcoverJob, plan: LandcoverPlan) -> dict[str, str]:

@@ -9,14 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..version import plugin_version
 from .block_flow import stop_if
 from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
-from .components import strips_of
+from .class_changes import changed_pixels, class_changes, count_transitions
 from .crf_settings import CrfSettings
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
@@ -34,7 +31,7 @@ from .refine_blocks import (
     open_map,
     read_block,
 )
-from .refine_job import ClassChange, RefineJob, RefineResult, switch_warnings
+from .refine_job import RefineJob, RefineResult, switch_warnings
 from .tiling import Block, BlockGrid
 
 __all__ = ["RefineJob", "RefineResult", "run_refine"]
@@ -81,8 +78,8 @@ def run_refine(job: RefineJob, progress: Progress) -> RefineResult:
             cache = image.cache_for(rows) + map_source.source.cache_for(rows)
             with gdal_settings(cores, cache):
                 _fill(job, image, bands, value_range, map_source, blocks, store, progress)
-            pairs = _transitions(store, progress)
-            changes = _changes(map_source, pairs, image.grid.pixel_area())
+            pairs = count_transitions(store, BEFORE, "OUTPUT", progress)
+            changes = class_changes(map_source.looks, pairs, image.grid.pixel_area())
             told = [c for c in changes if c.value in map_source.values]  # not what was unsure
             warnings = tuple(switch_warnings(tuple(told), job.switch_share))
             for warning in warnings:
@@ -93,8 +90,7 @@ def run_refine(job: RefineJob, progress: Progress) -> RefineResult:
                 publish(
                     write_layers(store, job.outputs(), meanings, image.grid, tags, progress, cores)
                 )
-    known = pairs[:NODATA_VALUE, :NODATA_VALUE]
-    changed = int(known.sum() - np.trace(known))
+    changed, mapped = changed_pixels(pairs)
     return RefineResult(
         outputs={name: str(Path(path).absolute()) for name, path in job.outputs().items()},
         blocks=len(blocks),
@@ -102,7 +98,7 @@ def run_refine(job: RefineJob, progress: Progress) -> RefineResult:
         pixels=int(pairs.sum()),
         nodata_pixels=int(pairs[:, NODATA_VALUE].sum()),
         changed_pixels=changed,
-        changed_share=changed / max(int(known.sum()), 1),
+        changed_share=changed / max(mapped, 1),
         seconds=time.monotonic() - started,
         areas=changes,
         warnings=warnings,
@@ -158,38 +154,6 @@ def _fill(
 def _threads(settings: CrfSettings) -> int:
     """Threads that infer; pydensecrf holds Python's lock, so more of them gain nothing."""
     return 1 if settings.solver == "pydensecrf" else min(available_cores(), _MOST_THREADS)
-
-
-def _transitions(store: BlockStore, progress: Progress) -> NDArray[np.int64]:
-    """Pixels by value before (row) and after (column), shape (256, 256)."""
-    counts = np.zeros(256 * 256, np.int64)
-    height, width = store.shape
-    for strip in strips_of(height, width):
-        stop_if(progress.cancelled)
-        before, after = (
-            store.read_rows(name, 0, strip.start, strip.stop).astype(np.intp)
-            for name in (BEFORE, "OUTPUT")
-        )
-        counts += np.bincount((before * 256 + after).ravel(), minlength=counts.size)
-    return counts.reshape(256, 256)
-
-
-def _changes(
-    map_source: MapSource, pairs: NDArray[np.int64], pixel: float | None
-) -> tuple[ClassChange, ...]:
-    found = []
-    for look in map_source.looks:
-        before, after = int(pairs[look.value].sum()), int(pairs[:, look.value].sum())
-        stayed = int(pairs[look.value, look.value])
-        found.append(
-            ClassChange(
-                *(look.value, look.name, look.color, before, after),
-                lost=before - stayed,
-                gained=after - stayed,
-                area=None if pixel is None else pixel * after,
-            )
-        )
-    return tuple(found)
 
 
 def _tags(

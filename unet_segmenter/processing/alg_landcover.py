@@ -12,6 +12,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
     QgsProcessingOutputString,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
@@ -26,6 +27,7 @@ from ..engine.crf_settings import CrfSettings
 from ..engine.errors import JobError, ModelError, SegmenterError
 from ..engine.job import PRECISIONS, RUNTIMES
 from ..engine.landcover_job import MAX_MAJORITY_RADIUS
+from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
 from ..runners.spec_texts import words
 from . import settings
 from .area_of_interest import write_polygons
@@ -44,6 +46,8 @@ EXTENT = "EXTENT"
 AOI = "AOI"
 CRF = "CRF"
 MAJORITY_RADIUS = "MAJORITY_RADIUS"
+UNKNOWN = "UNKNOWN"
+SWITCH_SHARE = "SWITCH_SHARE"
 RUNTIME = "RUNTIME"
 PRECISION = "PRECISION"
 TTA = "TTA"
@@ -116,6 +120,9 @@ class LandcoverAlgorithm(FusionAlgorithm):
         self._add_how()
         self.add_advanced()
         self.add_outputs()
+        self.addOutput(
+            QgsProcessingOutputNumber("CHANGED_SHARE", "Share that CRF and filter changed, 0 to 1")
+        )
         self.addOutput(QgsProcessingOutputString("RUNTIME_USED", "Runtime that was used"))
         self.addOutput(QgsProcessingOutputString("PRECISION_USED", "Precision that was used"))
 
@@ -173,6 +180,21 @@ class LandcoverAlgorithm(FusionAlgorithm):
             ),
             "Gives each pixel the most frequent class of the disk around it, at last. 0 for none.",
         )  # fmt: skip
+        told = "; ".join(f"{name}: {text}" for name, text in UNKNOWN_CHOICES.items())
+        self.add(
+            static_enum(UNKNOWN, "CRF: the unknown", list(UNKNOWN_CHOICES), "keep"),
+            f"Where the CRF starts from classes. {told}. With argmax and an unknown threshold the "
+            "unknown is a class like others.",
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterNumber(
+                SWITCH_SHARE, "Change of a class to warn of", DOUBLE, 0.5, True, 0.0
+            ),
+            "Share of its pixels that a class may lose or gain by CRF and filter before a warning "
+            "tells it.",
+            advanced=True,
+        )
         for name, (kind, title, help_text) in CRF_NUMBERS.items():
             default = getattr(CrfSettings, name.lower())
             self.add(
@@ -241,6 +263,8 @@ class LandcoverAlgorithm(FusionAlgorithm):
             "aoi": self._area(parameters, context, feedback),
             "crf": self.parameterAsBool(parameters, CRF, context),
             **{name.lower(): self._number(parameters, name, context) for name in CRF_NUMBERS},
+            "unknown": self.parameterAsEnumString(parameters, UNKNOWN, context),
+            "switch_share": self.parameterAsDouble(parameters, SWITCH_SHARE, context),
             "majority_radius": self.parameterAsInt(parameters, MAJORITY_RADIUS, context),
             "runtime": self.parameterAsEnumString(parameters, RUNTIME, context),
             "precision": self.parameterAsEnumString(parameters, PRECISION, context),
@@ -248,8 +272,12 @@ class LandcoverAlgorithm(FusionAlgorithm):
             **self.fusion_values(parameters, context),
         }
         result = run_in_worker("landcover", values, feedback)
-        used = {"RUNTIME_USED": result["runtime"], "PRECISION_USED": result["precision"]}
-        return {**self.fusion_results(result, context), **used}
+        return {
+            **self.fusion_results(result, context),
+            "CHANGED_SHARE": result["changed_share"],
+            "RUNTIME_USED": result["runtime"],
+            "PRECISION_USED": result["precision"],
+        }
 
     def _models(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
         """Names and paths of the models; MODELS has its default only where no file is given."""

@@ -17,8 +17,10 @@ from unet_segmenter.engine.fuse_job import FuseJob
 from unet_segmenter.engine.landcover_job import LandcoverJob
 from unet_segmenter.engine.majority import majority_filter
 from unet_segmenter.engine.refine import refine, refine_block, unary_from_labels
+from unet_segmenter.engine.refine_job import RefineJob
 from unet_segmenter.engine.run_fuse import run_fuse
 from unet_segmenter.engine.run_landcover import run_landcover
+from unet_segmenter.engine.run_refine import run_refine
 from unet_segmenter.engine.shares import decode_shares
 
 pytest.importorskip("numba", reason="the CRF needs numba, which is not installed here")
@@ -49,7 +51,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fused(
     image: Path, models: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """What `segment` and `fuse` make: classes and probabilities."""
     folder = tmp_path_factory.mktemp("fused")
     inputs = []
@@ -59,7 +61,11 @@ def fused(
     output, shares = str(folder / "c.tif"), str(folder / "p.tif")
     job = FuseJob(tuple(inputs), output, probability=shares, unknown_threshold=UNKNOWN)
     run_fuse(job, WatchingProgress())
-    return {"classes": read_raster(output)[0], "probability": read_raster(shares)}
+    return {
+        "classes": read_raster(output)[0],
+        "probability": read_raster(shares),
+        "inputs": tuple(inputs),
+    }
 
 
 def landcover(image: Path, models: tuple[str, str], output: Path, **options: Any) -> np.ndarray:
@@ -68,7 +74,7 @@ def landcover(image: Path, models: tuple[str, str], output: Path, **options: Any
     return read_raster(output)[0]
 
 
-def refined_whole(image: Path, fused: dict[str, np.ndarray]) -> np.ndarray:
+def refined_whole(image: Path, fused: dict[str, Any]) -> np.ndarray:
     pixels = np.moveaxis(read_raster(image), 0, -1)
     shares = np.moveaxis(decode_shares(fused["probability"])[0], 0, -1)
     valid = fused["classes"] != 255
@@ -86,6 +92,42 @@ def test_in_blocks_it_differs_on_few_pixels(image, models, fused, tmp_path) -> N
     expected = refined_whole(image, fused)
     found = landcover(image, models, tmp_path / "c.tif", block_size=40)
     assert (found == expected).mean() >= 0.997, "of an image that is mostly noise"
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{}, {"method": "threshold", "thresholds": ("0.55",)}, {"method": "priority"}],
+    ids=["argmax", "threshold", "priority"],
+)
+def test_in_blocks_it_equals_segment_fuse_and_refine_in_blocks_of_the_same_size(
+    rules, image, models, fused, tmp_path
+) -> None:
+    settings = {**CRF, "compat": 10.0}
+    job = FuseJob(
+        fused["inputs"], str(tmp_path / "f.tif"), probability=str(tmp_path / "p.tif"),
+        unknown_threshold=UNKNOWN, **rules,
+    )  # fmt: skip
+    run_fuse(job, WatchingProgress())
+    given = {"labels": job.output, "unknown": "keep"} if rules else {"probability": job.probability}
+    chain = str(tmp_path / "chain.tif")
+    steps = run_refine(
+        RefineJob(str(image), chain, block_size=40, **given, **settings), WatchingProgress()
+    )
+    output = str(tmp_path / "c.tif")
+    one_pass = run_landcover(
+        LandcoverJob(
+            str(image), output, models, unknown_threshold=UNKNOWN, crf=True, block_size=40,
+            precision="f32", **rules, **settings,
+        ),
+        WatchingProgress(),
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_raster(output), read_raster(chain))
+    assert steps.changed_share > 0.01
+    # What was before is the fusion's, where `refine` has steps of 1/254, of which some are equal.
+    assert one_pass.changed_share == pytest.approx(steps.changed_share, abs=0.005)
+    if rules:
+        assert one_pass.changes == steps.areas
+        assert set(steps.warnings) <= set(one_pass.warnings)
 
 
 def test_the_majority_filter_comes_after_the_crf(image, models, fused, tmp_path) -> None:
