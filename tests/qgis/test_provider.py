@@ -18,6 +18,7 @@ IDS = [
     "segment",
     "landcover",
     "fuse",
+    "refine",
     "evaluate",
     "preparedataset",
     "trainmodel",

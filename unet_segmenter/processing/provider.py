@@ -13,6 +13,7 @@ from .alg_fuse import FuseAlgorithm
 from .alg_landcover import LandcoverAlgorithm
 from .alg_modelinfo import ModelInfoAlgorithm
 from .alg_preparedataset import PrepareDatasetAlgorithm
+from .alg_refine import RefineAlgorithm
 from .alg_segment import SegmentAlgorithm
 from .alg_setupenvironment import SetUpEnvironmentAlgorithm
 from .alg_trainmodel import TrainModelAlgorithm
@@ -25,6 +26,7 @@ ALGORITHMS: tuple[type[BaseAlgorithm], ...] = (
     SegmentAlgorithm,
     LandcoverAlgorithm,
     FuseAlgorithm,
+    RefineAlgorithm,
     EvaluateAlgorithm,
     PrepareDatasetAlgorithm,
     TrainModelAlgorithm,
