@@ -11,12 +11,14 @@ from .alg_checkenvironment import CheckEnvironmentAlgorithm
 from .alg_evaluate import EvaluateAlgorithm
 from .alg_fuse import FuseAlgorithm
 from .alg_landcover import LandcoverAlgorithm
+from .alg_majorityfilter import MajorityFilterAlgorithm
 from .alg_modelinfo import ModelInfoAlgorithm
 from .alg_preparedataset import PrepareDatasetAlgorithm
 from .alg_refine import RefineAlgorithm
 from .alg_segment import SegmentAlgorithm
 from .alg_setupenvironment import SetUpEnvironmentAlgorithm
 from .alg_trainmodel import TrainModelAlgorithm
+from .alg_vectorize import VectorizeAlgorithm
 from .base_algorithm import BaseAlgorithm, icon, icon_path
 
 PROVIDER_ID = "unet_segmenter"
@@ -27,7 +29,9 @@ ALGORITHMS: tuple[type[BaseAlgorithm], ...] = (
     LandcoverAlgorithm,
     FuseAlgorithm,
     RefineAlgorithm,
+    MajorityFilterAlgorithm,
     EvaluateAlgorithm,
+    VectorizeAlgorithm,
     PrepareDatasetAlgorithm,
     TrainModelAlgorithm,
     ModelInfoAlgorithm,
@@ -62,6 +66,9 @@ class UnetSegmenterProvider(QgsProcessingProvider):
 
     def defaultRasterFileExtension(self) -> str:
         return "tif"
+
+    def supportedOutputVectorLayerExtensions(self) -> list[str]:
+        return ["gpkg"]
 
     def loadAlgorithms(self) -> None:
         for algorithm in ALGORITHMS:
