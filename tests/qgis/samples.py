@@ -109,3 +109,26 @@ def write_polygons(path):
         feature.SetField("kind", name)
         feature.SetGeometry(polygon)
         layer.CreateFeature(feature)
+
+
+def write_class_raster(path):
+    """Grass on the left, road on the right, a speck of four pixels, and a corner without data."""
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), 60, 40, 1, gdal.GDT_Byte)
+    dataset.SetGeoTransform((500000, 0.1, 0, 4000000, 0, -0.1))
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(32617)
+    dataset.SetProjection(crs.ExportToWkt())
+    band = dataset.GetRasterBand(1)
+    band.SetNoDataValue(255)
+    table = gdal.ColorTable()
+    for value, color in ((1, (0x22, 0x8B, 0x22)), (2, (0x80, 0x80, 0x80)), (3, (0, 0, 255))):
+        table.SetColorEntry(value, (*color, 255))
+    band.SetColorTable(table)
+    band.SetCategoryNames(["", "grass", "road", "water"])
+    for value, col, row, width, height in (
+        *((1, 0, 0, 30, 40), (2, 30, 0, 30, 40)),
+        *((3, 10, 20, 2, 2), (255, 0, 0, 5, 5)),
+    ):
+        band.WriteRaster(col, row, width, height, bytes([value]) * (width * height))
+    dataset.FlushCache()
+    return path

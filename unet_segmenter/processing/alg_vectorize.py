@@ -45,8 +45,8 @@ _HELP = """
 <p>Pixels of one class that are connected over their edges become a polygon with the fields class,
 name, area (square metres), perimeter (metres, of holes too) and, if a raster of confidences is
 given, confidence, the mean of its pixels. Pixels without data become none.</p>
-<p>The raster is read in strips, and polygons are whole across them. Simplifying treats a border once
-for both of its sides, so that neighbours neither overlap nor leave gaps.</p>
+<p>The raster is read in strips, and polygons are whole across them. Simplifying treats a border
+once for both of its sides, so that neighbours neither overlap nor leave gaps.</p>
 <p>In a map in degrees, sizes are those on a sphere at the polygon's place; without a coordinate
 reference system they are in pixels.</p>
 """
@@ -131,6 +131,12 @@ class VectorizeAlgorithm(BaseAlgorithm):
                 self._path(parameters, name, context)
         except SegmenterError as error:
             return False, str(error)
+        target = parameters.get(OUTPUT)
+        if target is not None and self.provider() is not None:
+            definition = self.parameterDefinition(OUTPUT)
+            fits, problem = self.provider().isSupportedOutputValue(target, definition, context)
+            if not fits:
+                return False, f"{problem} Polygons are written as GeoPackage: name a .gpkg file."
         return super().checkParameterValues(parameters, context)
 
     def prepareAlgorithm(

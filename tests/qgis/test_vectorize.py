@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`vectorize` inside QGIS with the real engine: files, temporary outputs, style."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from qgis.core import QgsCategorizedSymbolRenderer, QgsProcessingContext, QgsVectorLayer
+
+from tests.qgis.samples import write_class_raster
+
+
+@pytest.fixture
+def classes(tmp_path):
+    if not os.environ.get("UNET_SEGMENTER_PYTHON"):
+        pytest.skip("UNET_SEGMENTER_PYTHON names no engine")
+    return str(write_class_raster(tmp_path / "classes.tif"))
+
+
+def test_polygons_have_fields_and_the_colours_of_their_classes(run, classes, tmp_path, context):
+    output = str(tmp_path / "polygons.gpkg")
+    details = QgsProcessingContext.LayerDetails("Polygons", context.project(), "OUTPUT")
+    context.addLayerToLoadOnCompletion(output, details)
+    results = run(
+        "vectorize", INPUT=classes, CONFIDENCE=classes, CLASSES="grass, road", OUTPUT=output
+    )
+    assert (results["POLYGONS"], results["LEFT_OUT"]) == (2, 0)
+    layer = QgsVectorLayer(results["OUTPUT"], "polygons", "ogr")
+    assert layer.crs().authid() == "EPSG:32617"
+    assert [field.name() for field in layer.fields()] == [
+        *("fid", "class", "name", "area", "perimeter", "confidence"),
+    ]
+    found = {feature["name"]: feature for feature in layer.getFeatures()}
+    assert found["road"]["area"] == pytest.approx(30 * 40 / 100)
+    assert found["road"]["perimeter"] == pytest.approx(14)
+    assert found["road"]["confidence"] == 2
+    assert found["grass"].geometry().area() == pytest.approx(found["grass"]["area"])
+    context.layerToLoadOnCompletionDetails(output).postProcessor().postProcessLayer(
+        layer, context, None
+    )
+    assert isinstance(layer.renderer(), QgsCategorizedSymbolRenderer)
+    categories = {
+        c.value(): (c.label(), c.symbol().color().name()) for c in layer.renderer().categories()
+    }
+    assert categories == {1: ("grass", "#228b22"), 2: ("road", "#808080")}
+
+
+def test_a_temporary_output_is_a_geopackage(run, classes):
+    results = run("vectorize", INPUT=classes, SIMPLIFY=1, MIN_AREA=0.05, OUTPUT="TEMPORARY_OUTPUT")
+    assert results["OUTPUT"].endswith(".gpkg")
+    layer = QgsVectorLayer(results["OUTPUT"], "polygons", "ogr")
+    assert layer.isValid()
+    assert layer.featureCount() == results["POLYGONS"] == 2
+    assert results["LEFT_OUT"] == 1
+
+
+def test_other_formats_are_refused_before_the_work(refusal, classes, tmp_path):
+    message = refusal("vectorize", INPUT=classes, OUTPUT=str(tmp_path / "polygons.kml"))
+    assert "kml" in message
