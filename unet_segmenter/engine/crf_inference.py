@@ -28,6 +28,8 @@ def mean_field(
     wanted: Mask,
     used: Mask,
     settings: CrfSettings,
+    *,
+    origin: tuple[int, int] = (0, 0),
     stop: Callable[[], None] = lambda: None,
 ) -> FloatArray:
     """Marginals of the classes after inference.
@@ -44,6 +46,8 @@ def mean_field(
         Pixels that have influence; contains `wanted`.
     settings : CrfSettings
         The model.
+    origin : tuple of int
+        Row and column of the first pixel in the raster, where the lattice is anchored.
     stop : callable
         Called before each step; may raise.
 
@@ -51,7 +55,7 @@ def mean_field(
     -------
     ndarray of float32, shape (H, W, K)
     """
-    _, width, classes = unary.shape
+    classes = unary.shape[2]
     unary = np.ascontiguousarray(unary)  # compiled once, for this order of the axes
     marginals = unary.reshape(-1, classes).copy()
     marginals[~used.ravel()] = 0
@@ -59,7 +63,7 @@ def mean_field(
     points = np.flatnonzero(wanted.ravel()[pixels])
     energies = np.log(np.maximum(unary.reshape(-1, classes), np.float32(1e-20)))
     corners, shares, neighbours = kernels.embed(
-        _places(features, pixels, width, settings), _multipliers(features.shape[-1] + 2)
+        _places(features, pixels, origin, settings), _multipliers(features.shape[-1] + 2)
     )
     rows = neighbours.shape[1] + 1  # the last one stands for absent neighbours
     shares *= _balance(corners, shares, neighbours)[:, np.newaxis]
@@ -122,12 +126,12 @@ class _Plane:
 
 
 def _places(
-    features: FloatArray, pixels: NDArray[np.int64], width: int, settings: CrfSettings
+    features: FloatArray, pixels: NDArray[np.int64], origin: tuple[int, int], settings: CrfSettings
 ) -> FloatArray:
     """Column, row and bands of each pixel in standard deviations, shape (N, 2 + B)."""
     places = np.empty((len(pixels), 2 + features.shape[-1]), np.float32)
-    rows, cols = np.divmod(pixels, width)
-    places[:, 0], places[:, 1] = cols, rows
+    rows, cols = np.divmod(pixels, features.shape[1])
+    places[:, 0], places[:, 1] = cols + origin[1], rows + origin[0]
     places[:, :2] /= settings.sxy
     places[:, 2:] = features.reshape(-1, features.shape[-1])[pixels]
     places[:, 2:] /= settings.srgb

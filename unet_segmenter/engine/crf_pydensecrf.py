@@ -26,12 +26,15 @@ def mean_field(
     wanted: Mask,
     used: Mask,
     settings: CrfSettings,
+    *,
+    origin: tuple[int, int] = (0, 0),
     stop: Callable[[], None] = lambda: None,
 ) -> FloatArray:
     """Marginals of the classes after all iterations; as `crf_inference.mean_field`."""
     probabilities = np.maximum(unary[used].T, np.float32(1e-20))
     classes, count = probabilities.shape
-    places = np.stack(np.nonzero(used)[::-1]).astype(np.float32)
+    rows, cols = np.nonzero(used)
+    places = np.stack([cols + origin[1], rows + origin[0]]).astype(np.float32)
     model = densecrf.DenseCRF(count, classes)
     model.setUnaryEnergy(np.ascontiguousarray(-np.log(probabilities)))
     if settings.compat_gaussian:

@@ -208,6 +208,8 @@ class LandcoverBlock:
         """Classes of the core: from probabilities where they decide, else from the classes."""
         reading = self.plan.networks[0].reading
         image, _ = block.read[reading].part(block.field)
+        place = block.field.relative_to(self.plan.region)
+        origin = (place.row, place.col)
         fusion = self.fuse.fusion
         if fusion.rules.method == "argmax":
             shares = renormalised(probabilities, fusion.rules.unknown_threshold)
@@ -220,6 +222,7 @@ class LandcoverBlock:
                 values=fusion.band_values(),
                 value_range=reading.value_range,
                 core=core,
+                origin=origin,
                 stop=self.refinement.stop,
             )
         keep = self.refinement.unknown == "keep"
@@ -229,6 +232,7 @@ class LandcoverBlock:
             *(image, unary, block.wanted, settings),
             value_range=reading.value_range,
             core=core,
+            origin=origin,
             stop=self.refinement.stop,
         )
         refined: ByteArray = np.array(values, np.uint8)[marginals[core.slices].argmax(axis=-1)]

@@ -49,6 +49,7 @@ def refine(
     *,
     value_range: tuple[float, float] = (0.0, 255.0),
     core: PixelWindow | None = None,
+    origin: tuple[int, int] = (0, 0),
     stop: Callable[[], None] = _never,
 ) -> FloatArray:
     """Marginal probabilities of the classes under a dense CRF.
@@ -68,6 +69,9 @@ def refine(
         Values of the image that stand for 0 and 255 in the units of `settings.srgb`.
     core : PixelWindow, optional
         The only pixels whose result counts; others are context. All by default.
+    origin : tuple of int
+        Row and column of the first pixel in the raster. The filter is anchored there, so that
+        all blocks are filtered alike.
     stop : callable
         Called before each step of the inference; what it raises ends it.
 
@@ -121,7 +125,9 @@ def refine(
     distribution /= distribution.sum(axis=-1, keepdims=True)
     features = _features(image[box], valid[box], value_range)
     found = _solver(settings.solver).mean_field(
-        features, distribution, wanted[box], used[box], settings, stop
+        *(features, distribution, wanted[box], used[box], settings),
+        origin=(origin[0] + box[0].start, origin[1] + box[1].start),
+        stop=stop,
     )
     inferred = np.zeros_like(unary[box])
     inferred[..., contending] = found
@@ -139,6 +145,7 @@ def refine_block(
     values: Sequence[int] | None = None,
     value_range: tuple[float, float] = (0.0, 255.0),
     core: PixelWindow | None = None,
+    origin: tuple[int, int] = (0, 0),
     stop: Callable[[], None] = _never,
 ) -> ByteArray:
     """Labels of a block from one-vs-rest probabilities.
@@ -159,6 +166,9 @@ def refine_block(
         Values of the image that stand for 0 and 255 in the units of `settings.srgb`.
     core : PixelWindow, optional
         The block, counted from the first pixel; everything by default.
+    origin : tuple of int
+        Row and column of the first pixel in the raster. The filter is anchored there, so that
+        all blocks are filtered alike.
     stop : callable
         Called before each step of the inference; what it raises ends it.
 
@@ -171,7 +181,13 @@ def refine_block(
     values = range(1, classes + 1) if values is None else values
     unary = unary_from_probabilities(probabilities, settings.unknown_threshold)
     table = np.array([*values, UNKNOWN_VALUE], np.uint8)
-    marginals = refine(image, unary, valid, settings, value_range=value_range, core=core, stop=stop)
+    marginals = refine(
+        *(image, unary, valid, settings),
+        value_range=value_range,
+        core=core,
+        origin=origin,
+        stop=stop,
+    )
     inside = (core or PixelWindow(0, 0, *valid.shape)).slices
     mask: ByteArray = table[marginals[inside].argmax(axis=-1)]
     mask[~valid[inside]] = NODATA_VALUE

@@ -68,6 +68,7 @@ class BlockImage:
     given: NDArray[np.generic]
     valid: Mask
     core: PixelWindow
+    origin: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class RefineBlock:
             *(block.image, unary, block.valid, self.settings),
             value_range=self.value_range,
             core=block.core,
+            origin=block.origin,
             stop=self.stop,
         )
         before = self._labels(unary[inside], valid)
@@ -131,7 +133,7 @@ def read_block(
         pixels, valid = image.read(block.read, bands, value_range)
     else:
         pixels, valid = np.zeros((*known.shape, len(bands)), np.uint8), known
-    return BlockImage(pixels, given, valid & known, block.crop)
+    return BlockImage(pixels, given, valid & known, block.crop, (block.read.row, block.read.col))
 
 
 def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource:
