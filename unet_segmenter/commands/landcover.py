@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(result)
     else:
         tell_fusion(result)
-        print(f"  changed by the refinement: {result['changed_share']:.1%}")
+        if result["changes"]:
+            print(f"  changed by the refinement: {result['changed_share']:.1%}")
         print(f"models: {', '.join(result['models'])} with {result['runtime']}")
     return 0
