@@ -136,7 +136,8 @@ class VectorizeAlgorithm(BaseAlgorithm):
             definition = self.parameterDefinition(OUTPUT)
             fits, problem = self.provider().isSupportedOutputValue(target, definition, context)
             if not fits:
-                return False, f"{problem.rstrip('.')}. Polygons are written as GeoPackage: name a .gpkg file."
+                problem = problem.rstrip(".")
+                return False, f"{problem}. Polygons are written as GeoPackage: name a .gpkg file."
         return super().checkParameterValues(parameters, context)
 
     def prepareAlgorithm(
