@@ -146,7 +146,7 @@ class BlockStore:
         with os_errors_told(self.folder):
             file = self._files[name]
             file.seek(start * rows.shape[1] * rows.itemsize)
-            file.write(np.ascontiguousarray(rows))
+            file.write(np.ascontiguousarray(rows).data)
             file.flush()
 
     def read_shrunk(self, name: str, height: int, width: int) -> NDArray[Any]:
