@@ -21,8 +21,10 @@ from .components import Strip, strips_of
 from .errors import Cancelled, InputError, JobError
 from .geometry import PixelWindow
 from .ground import measure, on_grid
+from .legend import ClassLook
 from .model_card import NODATA_VALUE
 from .output_layers import publish
+from .polygon_qml import polygon_qml
 from .polygonize import ClassPolygons, Joining, StripClasses, trace
 from .predictor import available_cores
 from .progress import Progress
@@ -75,7 +77,9 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
                 table.finish()
             except Cancelled as error:
                 raise Cancelled("The run was cancelled; nothing was written.") from error
-            publish({whole: output})
+            style = whole.with_suffix(".qml")
+            style.write_text(polygon_qml(table.looks(), "class"), encoding="utf-8")
+            publish({style: output.with_suffix(".qml"), whole: output})
     return VectorizeResult(
         outputs={"OUTPUT": str(output)},
         polygons=table.written,
@@ -201,14 +205,17 @@ class _Table:
         if self._waiting or not self.written:
             self.flush()
 
+    def looks(self) -> tuple[ClassLook, ...]:
+        """Looks of the classes that were written, by value."""
+        return tuple(self._legend.look(value) for value in sorted(self._counts))
+
     def totals(self) -> tuple[ClassTotal, ...]:
         """What was written of each class."""
-        looks = (self._legend.look(value) for value in sorted(self._counts))
         return tuple(
             ClassTotal(
                 look.value, look.name, look.color, self._counts[look.value], self._areas[look.value]
             )
-            for look in looks
+            for look in self.looks()
         )
 
     def _names(self, values: NDArray[np.int64]) -> NDArray[np.object_]:
