@@ -27,6 +27,7 @@ SOLE_IMPORTERS = {
     "pyogrio": "engine/vector.py",
     "rasterio": "engine/raster.py",
     "shapely": "engine/vector.py",
+    "skimage": "engine/components.py",
     "tensorflow": "engine/predictor_keras.py",
 }
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 
 from tests.toy_cli import environment
 from tests.toy_rasters import TRANSFORM, UTM, read_raster, write_raster
 from unet_segmenter import cli
 from unet_segmenter.engine import majority, majority_job
+from unet_segmenter.engine.components import label_components
 from unet_segmenter.engine.errors import Cancelled, JobError
 from unet_segmenter.engine.legend import ClassLook, attribute_table
 from unet_segmenter.engine.majority import majority_filter
@@ -42,6 +44,12 @@ def write_classes(path: Path, labels: np.ndarray, **profile: object) -> Path:
     write_raster(path, labels, nodata=255, **profile)
     Path(f"{path}.aux.xml").write_text(attribute_table(LOOKS), encoding="utf-8")
     return path
+
+
+def real_mask(shared_data: Path) -> np.ndarray:
+    """Class values of an image of AeroScapes, shape (720, 1280)."""
+    with Image.open(shared_data / "aeroscapes/SegmentationClass/000001_013.png") as image:
+        return np.array(image)
 
 
 @pytest.fixture
@@ -166,13 +174,35 @@ def test_the_command_tells_what_changed(source: Path, tmp_path: Path, capsys) ->
     assert 0.05 < json.loads(capsys.readouterr().out)["changed_share"] < 0.15
 
 
+def test_a_sieved_real_mask_has_no_area_that_is_too_small(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    labels = real_mask(shared_data)
+    source = write_classes(tmp_path / "classes.tif", labels)
+    output = tmp_path / "smooth.tif"
+    job = MajorityFilterJob(str(source), str(output), 2, 400, block_size=256)
+    result = run_majority_filter(job, SilentProgress())
+    made = read_raster(output)[0]
+    pieces, count = label_components(made, made != 255)
+    sizes = np.bincount(pieces.ravel())[1:]
+    before = label_components(labels, labels != 255)[1]
+    print(f"{before} areas, {count} left, {result.changed_share:.2%} of the pixels changed")
+    assert sizes.min() >= 400
+    assert 1 < count < before
+    assert result.too_small_pixels == 0
+    assert set(np.unique(made)) <= set(np.unique(labels))
+
+
 PEAK = """
 import sys
 from pathlib import Path
+from unet_segmenter.engine import components
 from unet_segmenter.engine.run_majority import MajorityFilterJob, run_majority_filter
 from unet_segmenter.engine.progress import SilentProgress
 
-run_majority_filter(MajorityFilterJob(sys.argv[1], sys.argv[2], 2, 20.0), SilentProgress())
+components._STRIP_PIXELS = 1 << 18  # many strips and blocks, in a short time
+job = MajorityFilterJob(sys.argv[1], sys.argv[2], 2, 20.0, block_size=256)
+run_majority_filter(job, SilentProgress())
 status = Path("/proc/self/status").read_text().splitlines()
 print(int(next(line.split()[1] for line in status if line.startswith("VmHWM"))) // 1024)
 """
@@ -182,7 +212,7 @@ print(int(next(line.split()[1] for line in status if line.startswith("VmHWM"))) 
 def test_a_raster_of_four_times_the_rows_takes_no_more_memory(tmp_path: Path) -> None:
     peaks = []
     part = speckled(512, 1024)
-    for times in (4, 16):
+    for times in (3, 12):
         path = tmp_path / f"{times}.tif"
         profile = {"width": 1024, "height": 512 * times, "count": 1, "dtype": "uint8"}
         tiles = {"tiled": True, "crs": UTM, "transform": TRANSFORM, "nodata": 255}
@@ -200,4 +230,5 @@ def test_a_raster_of_four_times_the_rows_takes_no_more_memory(tmp_path: Path) ->
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout))
     print(f"{peaks[0]} MB, {peaks[1]} MB")
-    assert peaks[1] <= 1.15 * peaks[0]
+    gdal_cache = 17  # the smaller raster does not fill it
+    assert peaks[1] <= 1.05 * peaks[0] + gdal_cache

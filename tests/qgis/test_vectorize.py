@@ -6,7 +6,13 @@ from __future__ import annotations
 import os
 
 import pytest
-from qgis.core import QgsCategorizedSymbolRenderer, QgsProcessingContext, QgsVectorLayer
+from qgis.core import (
+    QgsCategorizedSymbolRenderer,
+    QgsFillSymbol,
+    QgsProcessingContext,
+    QgsSingleSymbolRenderer,
+    QgsVectorLayer,
+)
 
 from tests.qgis.samples import write_class_raster
 
@@ -36,14 +42,21 @@ def test_polygons_have_fields_and_the_colours_of_their_classes(run, classes, tmp
     assert found["road"]["perimeter"] == pytest.approx(14)
     assert found["road"]["confidence"] == 2
     assert found["grass"].geometry().area() == pytest.approx(found["grass"]["area"])
-    context.layerToLoadOnCompletionDetails(output).postProcessor().postProcessLayer(
-        layer, context, None
-    )
+    processor = context.layerToLoadOnCompletionDetails(output).postProcessor()
+    beside = colours(layer)
+    layer.setRenderer(QgsSingleSymbolRenderer(QgsFillSymbol()))
+    processor.postProcessLayer(layer, context, None)
+    assert colours(layer) == beside == {1: ("grass", "#228b22"), 2: ("road", "#808080")}
+
+
+def colours(layer):
+    """Name and colour of each class, as the layer is drawn."""
     assert isinstance(layer.renderer(), QgsCategorizedSymbolRenderer)
-    categories = {
-        c.value(): (c.label(), c.symbol().color().name()) for c in layer.renderer().categories()
+    assert layer.renderer().classAttribute() == "class"
+    return {
+        int(category.value()): (category.label(), category.symbol().color().name())
+        for category in layer.renderer().categories()
     }
-    assert categories == {1: ("grass", "#228b22"), 2: ("road", "#808080")}
 
 
 def test_a_temporary_output_is_a_geopackage(run, classes):
