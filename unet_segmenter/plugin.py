@@ -29,6 +29,8 @@ class UnetSegmenterPlugin:
         if self._provider is None:
             self._provider = UnetSegmenterProvider()
             QgsApplication.processingRegistry().addProvider(self._provider)
+            # Graphical models find their steps only among providers that are registered.
+            self._provider.refreshAlgorithms()
 
     def initGui(self) -> None:
         """Register the provider and the options page."""

@@ -12,6 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
+import pyogrio.raw
 import pytest
 import rasterio
 
@@ -91,9 +93,50 @@ def test_the_provider_is_listed_with_all_algorithms(qgis):
     assert code == 0
     listed = set(re.findall(r"unet_segmenter:(\w+)\t", out))
     assert listed == {
-        *("segment", "evaluate", "preparedataset", "trainmodel", "modelinfo"),
-        *("checkenvironment", "setupenvironment"),
+        *("segment", "landcover", "fuse", "refine", "majorityfilter", "evaluate", "vectorize"),
+        *("preparedataset", "trainmodel", "modelinfo", "checkenvironment", "setupenvironment"),
+        "landcoverpolygons",
     }
+
+
+def test_the_graphical_model_makes_polygons_that_cover_the_map_class_by_class(
+    qgis, image, tmp_path
+):
+    classes, polygons = tmp_path / "map.tif", tmp_path / "polygons.gpkg"
+    code, out, err = qgis(
+        *("run", "unet_segmenter:landcoverpolygons", "--", f"image={image}", "model=toy_unet"),
+        *(f"refine:map={classes}", f"vectorize:polygons={polygons}"),
+    )
+    assert code == 0, err
+    assert "Executed 4 algorithms" in out
+    with rasterio.open(classes) as found, rasterio.open(image) as given:
+        assert (found.crs, found.transform, found.shape) == (
+            given.crs,
+            given.transform,
+            given.shape,
+        )
+        values, counts = np.unique(found.read(1), return_counts=True)
+        pixel = abs(found.transform.a * found.transform.e)
+    mapped = {v: c * pixel for v, c in zip(values.tolist(), counts.tolist()) if v != 255}
+    assert set(mapped) & {1, 2, 3}
+    meta, _, _, columns = pyogrio.raw.read(polygons, read_geometry=False)
+    table = dict(zip(meta["fields"], columns, strict=True))
+    drawn = {v: table["area"][table["class"] == v].sum() for v in np.unique(table["class"])}
+    # The class 0, unknown, is no polygon.
+    assert drawn == pytest.approx({v: area for v, area in mapped.items() if v}, rel=1e-6)
+    assert set(table["name"]) <= {"vegetation", "road", "sky"}
+    assert ((table["confidence"] >= 0) & (table["confidence"] <= 1)).all()
+
+
+def test_the_graphical_model_takes_its_defaults_where_nothing_else_is_given(qgis, image, tmp_path):
+    code, _, err = qgis(
+        *("run", "unet_segmenter:landcoverpolygons", "--", f"image={image}"),
+        *(f"refine:map={tmp_path / 'map.tif'}", f"vectorize:polygons={tmp_path / 'p.gpkg'}"),
+        UNET_SEGMENTER_MODELS=None,
+    )
+    assert code == 0, err
+    table = (tmp_path / "map.tif.aux.xml").read_text()
+    assert "<Category>construction</Category>" in table  # a class of the default model
 
 
 def test_help_tells_every_parameter(qgis):

@@ -20,6 +20,7 @@ from .alg_setupenvironment import SetUpEnvironmentAlgorithm
 from .alg_trainmodel import TrainModelAlgorithm
 from .alg_vectorize import VectorizeAlgorithm
 from .base_algorithm import BaseAlgorithm, icon, icon_path
+from .graphical_models import GraphicalModel, model_files
 
 PROVIDER_ID = "unet_segmenter"
 PROVIDER_ICON = "unet_segmenter"
@@ -73,3 +74,5 @@ class UnetSegmenterProvider(QgsProcessingProvider):
     def loadAlgorithms(self) -> None:
         for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm())
+        for path in model_files():
+            self.addAlgorithm(GraphicalModel(path))
