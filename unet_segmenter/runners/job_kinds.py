@@ -144,6 +144,7 @@ JOB_KINDS: dict[str, JobKind] = {
     "landcover": JobKind(
         "engine.run_landcover:LandcoverJob",
         "engine.run_landcover:run_landcover",
+        less_memory="Choose a smaller BLOCK_SIZE, or close other programs",
     ),
     "fuse": JobKind(
         "engine.run_fuse:FuseJob",
