@@ -24,7 +24,7 @@ setup-engine: ## The part of it that maps: QGIS, the engine's environment, a pri
 	@$(set_up) engine plugin
 
 setup-dev: setup ## The same, and the environments that lint and tests need.
-	@$(set_up) dev qgis
+	@$(set_up) dev qgis reference
 
 demo: setup-engine ## Map the vegetation of a real aerial image with the bundled model.
 	@$(engine) scripts/demo.py

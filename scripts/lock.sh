@@ -16,6 +16,8 @@ compile() { # compile SOURCE LOCK [constraints...]
 }
 
 compile requirements/engine.in resources/requirements/engine.txt
+compile requirements/optional.in resources/requirements/optional.txt \
+    -c resources/requirements/engine.txt --no-emit-package=numpy
 compile requirements/dev.in requirements/dev.txt -c resources/requirements/engine.txt
 # Training is laid over the engine's environment: what the engine has is left out, name by name.
 mapfile -t engine < <(grep -oE '^[a-z0-9._-]+==' resources/requirements/engine.txt | tr -d =)

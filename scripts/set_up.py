@@ -6,6 +6,7 @@ Run by the Makefile after system_packages.sh, with any Python 3.11 or newer and 
     python3 scripts/set_up.py engine plugin        what the plugin needs to map
     python3 scripts/set_up.py training             and to train: laid over the engine's packages
     python3 scripts/set_up.py dev qgis             what lint and tests need
+    python3 scripts/set_up.py reference            an optional package that some tests compare with
     python3 scripts/set_up.py env                  print `export` lines for a shell
 
 Each step does nothing when its result is there and its lock is unchanged.
@@ -26,6 +27,7 @@ from scripts import stage  # noqa: E402
 from unet_segmenter.engine.errors import SegmenterError  # noqa: E402
 from unet_segmenter.runners import environment  # noqa: E402
 from unet_segmenter.runners.environment_check import is_complete  # noqa: E402
+from unet_segmenter.runners.reference_solver import try_reference_solver  # noqa: E402
 from unet_segmenter.runners.training_environment import add_training, has_training  # noqa: E402
 
 BUILD = ROOT / ".build"
@@ -103,6 +105,14 @@ def make_training() -> None:
         say(add_training(BUILD / "engine", Console()).message)
 
 
+def make_reference() -> None:
+    """Try to build the optional solver that tests compare ours with."""
+    for name in ("engine", "dev"):
+        told = try_reference_solver(BUILD / name, Console())
+        if told:
+            say(told)
+
+
 def make_importable(folder: Path) -> None:
     """Let `python -m unet_segmenter` work from any directory with this environment."""
     (site_packages,) = folder.glob("lib/python3*/site-packages")
@@ -154,6 +164,7 @@ STEPS = {
     "training": make_training,
     "dev": lambda: make_environment("dev"),
     "qgis": lambda: make_environment("qgis"),
+    "reference": make_reference,
     "plugin": make_plugin,
     "env": print_exports,
 }

@@ -15,6 +15,7 @@ from qgis.core import (
 )
 
 from ..runners.environment import State, verify_environment
+from ..runners.reference_solver import reference_message
 from ..runners.training_environment import verify_training
 from ..version import plugin_version
 from . import settings
@@ -69,6 +70,7 @@ class CheckEnvironmentAlgorithm(BaseAlgorithm):
         training = verify_training(environment.python)
         if report.python_version:
             feedback.pushInfo(training.message)
+            feedback.pushInfo(reference_message(environment.python))
         ready = report.state is State.READY
         if ready:
             feedback.pushInfo(report.message)

@@ -198,10 +198,21 @@ def _make_venv(
         raise RuntimeMissingError(f"{base} could not make {target} ({said}). {hint}")
 
 
-def install(python: Path, lock: Path, environ: Mapping[str, str], progress: Progress) -> None:
-    """Install the lock's packages and no others, wheels only, each against its hash."""
+def install(
+    python: Path,
+    lock: Path,
+    environ: Mapping[str, str],
+    progress: Progress,
+    *,
+    from_source: bool = False,
+) -> None:
+    """Install the lock's packages and no others, each against its hash.
+
+    Wheels only, unless `from_source` lets them be built: that runs code of theirs.
+    """
     command = [str(python), "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
-    command += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--require-hashes"]
+    command += [] if from_source else ["--only-binary", ":all:"]
     command += ["--no-deps"]  # the lock is whole, and leaves out what reports to its maker
     code, lines = _run(
         [*command, "-r", str(lock)], environ, progress, steps=len(read_lock(lock)) + 1
