@@ -38,7 +38,9 @@ GROUPS = {
 
 def test_the_provider_offers_the_algorithms_under_their_public_ids(provider):
     assert provider.name() == "U-Net Segmenter"
-    assert {a.id() for a in provider.algorithms()} == {f"unet_segmenter:{name}" for name in IDS}
+    assert {a.id() for a in provider.algorithms()} == {
+        f"unet_segmenter:{name}" for name in [*IDS, "landcoverpolygons"]
+    }
     assert [a.NAME for a in ALGORITHMS] == IDS
     assert plugin_version() in provider.longName()
     assert re.fullmatch(r"\d+\.\d+\.\d+", plugin_version())
