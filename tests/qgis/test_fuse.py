@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import pytest
-from qgis.core import QgsPalettedRasterRenderer, QgsProcessingContext, QgsRasterLayer
+from qgis.core import (
+    QgsPalettedRasterRenderer,
+    QgsProcessingContext,
+    QgsProcessingParameterDefinition,
+    QgsRasterLayer,
+)
 
 from tests.qgis.samples import write_raster
 from unet_segmenter.engine.fuse_job import METHODS, FuseJob
@@ -98,3 +103,21 @@ def test_the_methods_are_those_of_the_engine(provider):
 def test_what_is_malformed_is_refused_before_the_run(refusal, raster, tmp_path):
     assert "'high' is malformed" in refusal("fuse", INPUTS=[raster], THRESHOLDS="high")
     assert "INPUTS" in refusal("fuse", OUTPUT=str(tmp_path / "a.tif"))
+
+
+def test_it_has_the_parameters_that_are_promised(provider):
+    algorithm = provider.algorithm("fuse")
+    optional = QgsProcessingParameterDefinition.FlagOptional
+    found = {p.name(): bool(p.flags() & optional) for p in algorithm.parameterDefinitions()}
+    needed = ("INPUTS", "METHOD", "ALIGN", "PROBABILITY_TYPE", "OUTPUT")
+    may_be_empty = (
+        *("CLASS_NAMES", "PRIORITY", "THRESHOLDS", "UNKNOWN_THRESHOLD", "BLOCK_SIZE"),
+        *("PROBABILITY", "CONFIDENCE", "CONFLICT", "ENTROPY", "SUMMARY"),
+    )
+    assert found == {**dict.fromkeys(needed, False), **dict.fromkeys(may_be_empty, True)}
+    numbers = {output.name() for output in algorithm.outputDefinitions()}
+    assert {"UNKNOWN_SHARE", "CONFLICT_SHARE", "PIXELS", "NODATA_PIXELS"} <= numbers
+    by_default = {
+        p.name(): p.createByDefault() for p in algorithm.destinationParameterDefinitions()
+    }
+    assert {name for name, made in by_default.items() if made} == {"OUTPUT", "SUMMARY"}

@@ -98,3 +98,11 @@ def test_unknown_models_and_classes_are_refused_with_those_there_are(refusal, ra
     assert message == "MODEL_FILES: there is no file or folder /gone/model."
     message = refusal("landcover", INPUT=raster, MODELS=["toy"], CLASSES="tree")
     assert message == "None of the models has a class 'tree'; they have road, slow, vegetation."
+
+
+def test_it_has_every_field_of_the_job_as_a_parameter(provider):
+    algorithm = provider.algorithm("landcover")
+    names = {p.name() for p in algorithm.parameterDefinitions()}
+    fields = {field.upper() for field in LandcoverJob.__dataclass_fields__}
+    assert names - fields == {"MODEL_FILES"}
+    assert fields - names == {"RESUME", "HALO"}, "temporary outputs, and the models' own"
