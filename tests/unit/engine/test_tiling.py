@@ -165,3 +165,38 @@ def test_a_fixed_size_that_the_halo_uses_up_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="leaves nothing"):
         BlockGrid.cover(Shape2D(100, 100), 16, halo, divisor, None, fixed_size)
+
+
+@settings(max_examples=150)
+@given(cases(), st.integers(1, 4))
+def test_windows_of_a_given_shape_tile_a_region_with_their_halo(case: Case, times: int) -> None:
+    halo, region = ceil_to(case.halo, case.divisor), case.region_or_whole()
+    least = 2 * halo + times * case.divisor
+    padded = case.shape.ceil_to(case.divisor)
+    window = Shape2D(*(min(least, side) for side in padded))
+    blocks = list(BlockGrid.of_windows(case.shape, window, case.halo, case.divisor, region))
+    written = np.zeros(case.shape, np.int64)
+    for block in blocks:
+        written[block.write.slices] += 1
+        assert block.read.shape == window
+        assert block.read.row % case.divisor == block.read.col % case.divisor == 0
+        assert block.read.contains(block.write)
+        around = block.write.pad(halo).intersect(PixelWindow(0, 0, *padded))
+        assert around is not None
+        assert block.read.contains(around)
+    expected = np.zeros(case.shape, np.int64)
+    expected[region.slices] = 1
+    np.testing.assert_array_equal(written, expected)
+
+
+@given(cases())
+def test_one_window_suffices_that_leaves_room_for_the_divisor(case: Case) -> None:
+    """So a network is run once for a field wherever the field lies."""
+    halo, region = ceil_to(case.halo, case.divisor), case.region_or_whole()
+    padded = case.shape.ceil_to(case.divisor)
+    sides = (
+        min(ceil_to(field + case.divisor - 1, case.divisor) + 2 * halo, side)
+        for field, side in zip(region.shape, padded, strict=True)
+    )
+    blocks = BlockGrid.of_windows(case.shape, Shape2D(*sides), case.halo, case.divisor, region)
+    assert len(blocks) == 1
