@@ -56,6 +56,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Seconds:
+    """Time by the clock, and time of all cores."""
+
+    wall: float
+    cpu: float
+
+    def told(self, pixels: int) -> str:
+        """Both as speeds."""
+        return (
+            f"{pixels / self.wall / 1e3:.0f} kpx/s by the clock, "
+            f"{pixels / self.cpu / 1e3:.0f} kpx/s of a core's time"
+        )
+
+
 def warm_up() -> None:
     """Compile before the clock runs."""
     image = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
@@ -68,28 +83,29 @@ def measure(image: str, probability: str, settings: CrfSettings, block_size: int
     pixels, unary, valid = read(image, probability)
     features = pixels.astype(np.float32) * valid[..., np.newaxis]
     everything = (features, unary, valid, valid, settings)
-    seconds, found = timed(crf_pydensecrf.mean_field, *everything)
+    reference, found = timed(crf_pydensecrf.mean_field, *everything)
     expected = found.argmax(-1)[valid]
-    own_seconds, own = timed(crf_inference.mean_field, *everything)
+    own, found = timed(crf_inference.mean_field, *everything)
+    lattice = found.argmax(-1)[valid]
     wanted, _ = refine._inferred(unary, valid, settings.halo, None)
-    whole_seconds, whole = run(image, probability, settings, max(valid.shape))
-    default_seconds, default = run(image, probability, settings, None)
+    _, whole = run(image, probability, settings, max(valid.shape))
+    job, default = run(image, probability, settings, None)
     _, blocks = run(image, probability, settings, block_size)
     values = table_of(probability)[expected]
     beside = near_edges(valid.shape, block_size) & valid
     differ = whole != blocks
     return [
-        f"{valid.shape[1]} x {valid.shape[0]} px, {unary.shape[-1]} classes:",
-        f"pydensecrf on one core {valid.size / seconds / 1e3:.0f} kpx/s,",
-        f"lattice on one core {valid.size / own_seconds / 1e3:.0f},",
-        f"refine in one block {valid.size / whole_seconds / 1e3:.0f},",
-        f"in blocks on all cores {valid.size / default_seconds / 1e3:.0f}",
-        f"({seconds / default_seconds:.1f} times); not inferred {1 - wanted[valid].mean():.1%};",
-        f"changed {(expected != unary.argmax(-1)[valid]).mean():.2%}; differing from pydensecrf:",
-        f"lattice {(own.argmax(-1)[valid] != expected).mean():.4%},",
-        f"refine {(default[valid] != values).mean():.4%};",
-        f"blocks of {block_size} px from the whole {differ[valid].mean():.4%},",
-        f"within {_NEAR} px of edges {differ[beside].mean():.4%}",
+        f"{valid.shape[1]} x {valid.shape[0]} px, {unary.shape[-1]} classes\n",
+        f" pydensecrf on one core: {reference.told(valid.size)}\n",
+        f" lattice on one core:    {own.told(valid.size)}\n",
+        f" refine, all of the job: {job.told(valid.size)}; {reference.cpu / job.cpu:.1f} times",
+        f"per core, {reference.wall / job.wall:.1f} times by the clock\n",
+        f" not inferred: {1 - wanted[valid].mean():.1%}; changed:",
+        f"{(expected != unary.argmax(-1)[valid]).mean():.2%}\n",
+        f" differing from pydensecrf: lattice {(lattice != expected).mean():.4%},",
+        f"refine {(default[valid] != values).mean():.4%}\n",
+        f" blocks of {block_size} px differing from the whole: {differ[valid].mean():.4%},",
+        f"within {_NEAR} px of their edges {differ[beside].mean():.4%}",
     ]
 
 
@@ -110,8 +126,8 @@ def table_of(probability: str) -> Any:
 
 def run(
     image: str, probability: str, settings: CrfSettings, block_size: int | None
-) -> tuple[float, Any]:
-    """Seconds of the whole command, and the map."""
+) -> tuple[Seconds, Any]:
+    """How long the whole job takes, and the map."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "map.tif"
         job = RefineJob(
@@ -135,11 +151,11 @@ def near_edges(shape: tuple[int, int], block_size: int) -> Any:
     return lines[0][:, np.newaxis] | lines[1]
 
 
-def timed(function: Any, *arguments: Any) -> tuple[float, Any]:
-    """Seconds of wall time, and the result."""
-    started = time.perf_counter()
+def timed(function: Any, *arguments: Any) -> tuple[Seconds, Any]:
+    """How long it takes, and the result."""
+    wall, cpu = time.perf_counter(), time.process_time()
     result = function(*arguments)
-    return time.perf_counter() - started, result
+    return Seconds(time.perf_counter() - wall, time.process_time() - cpu), result
 
 
 if __name__ == "__main__":
