@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .errors import JobError
-from .json_values import from_json_values, to_json_values
+from .json_values import JsonJob, JsonValues
 from .metrics import BOUNDARY_TOLERANCE
 from .model_card import NODATA_VALUE
 
 
 @dataclass(frozen=True)
-class EvaluateJob:
+class EvaluateJob(JsonJob):
     """One comparison of one raster with its reference.
 
     Parameters
@@ -102,21 +99,6 @@ class EvaluateJob:
             named[int(value)] = name
         return named
 
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-        return to_json_values(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> EvaluateJob:
-        """Make a job from what `to_json` gave.
-
-        Raises
-        ------
-        JobError
-            If a field is unknown, missing, or of the wrong kind.
-        """
-        return from_json_values(cls, content)
-
 
 @dataclass(frozen=True)
 class ClassScores:
@@ -148,7 +130,7 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
-class EvaluateResult:
+class EvaluateResult(JsonValues):
     """How far the raster agrees with its reference; None where a number is not defined.
 
     Parameters
@@ -182,7 +164,3 @@ class EvaluateResult:
     tolerance: int
     outputs: dict[str, str]
     warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]

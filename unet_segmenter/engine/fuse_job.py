@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import JobError
 from .job import PROBABILITY_TYPES, ClassArea
-from .json_values import from_json_values, to_json_values
+from .json_values import JsonJob, JsonValues
 
 # Name -> what it does, in a line; `fuse_methods.FUSION_METHODS` has the functions.
 METHODS: dict[str, str] = {
@@ -23,12 +20,9 @@ METHODS: dict[str, str] = {
 }
 DEFAULT_METHOD = "argmax"
 
-# Fields that change how fast a result comes, or what lies beside it, not which pixels result.
-_WITHOUT_INFLUENCE = ("summary", "resume")
-
 
 @dataclass(frozen=True)
-class FuseJob:
+class FuseJob(JsonJob):
     """One fusion of rasters of probabilities into one raster of classes.
 
     Parameters
@@ -100,28 +94,9 @@ class FuseJob:
         """Path of each file asked for, by output name."""
         return named_outputs(self)
 
-    def fingerprint(self) -> str:
-        """Short hash of everything in the job that decides which blocks result."""
-        return fingerprint(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-        return to_json_values(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> FuseJob:
-        """Make a job from what `to_json` gave.
-
-        Raises
-        ------
-        JobError
-            If a field is unknown, missing, or of the wrong kind.
-        """
-        return from_json_values(cls, content)
-
 
 @dataclass(frozen=True)
-class FuseResult:
+class FuseResult(JsonValues):
     """What a fusion made.
 
     Parameters
@@ -157,10 +132,6 @@ class FuseResult:
     areas: tuple[ClassArea, ...]
     method: str
     warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> FuseResult:
@@ -230,9 +201,3 @@ def check_paths(outputs: dict[str, str], inputs: tuple[str, ...]) -> None:
     for path in inputs:
         if Path(path).resolve() in resolved.values():
             raise JobError(f"The output {path} is an input; choose another name.")
-
-
-def fingerprint(job: Any) -> str:
-    """Short hash of the fields of a job that decide which blocks result."""
-    content = {k: v for k, v in job.to_json().items() if k not in _WITHOUT_INFLUENCE}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,27 +3,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import JobError
-from .json_values import from_json_values, to_json_values
+from .json_values import JsonJob, JsonValues
 
 RUNTIMES = ("auto", "openvino", "onnxruntime", "tensorflow")
 PRECISIONS = ("auto", "f32", "bf16")
 PROBABILITY_TYPES = ("uint8", "float32")
 
-# Fields that change how fast a result comes, not which result.
-_WITHOUT_INFLUENCE = ("summary", "resume")
-
 
 @dataclass(frozen=True)
-class JobSpec:
+class JobSpec(JsonJob):
     """One segmentation of one raster.
 
     Parameters
@@ -127,26 +121,6 @@ class JobSpec:
         }
         return {name: path for name, path in named.items() if path}
 
-    def fingerprint(self) -> str:
-        """Short hash of everything in the job that decides which blocks result."""
-        content = {k: v for k, v in self.to_json().items() if k not in _WITHOUT_INFLUENCE}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-        return to_json_values(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> JobSpec:
-        """Make a job from what `to_json` gave.
-
-        Raises
-        ------
-        JobError
-            If a field is unknown, missing, or of the wrong kind.
-        """
-        return from_json_values(cls, content)
-
 
 @dataclass(frozen=True)
 class ClassArea:
@@ -167,7 +141,7 @@ class ClassArea:
 
 
 @dataclass(frozen=True)
-class JobResult:
+class JobResult(JsonValues):
     """What a run made.
 
     Parameters
@@ -201,10 +175,6 @@ class JobResult:
     model_version: str
     model_sha256: str
     warnings: tuple[str, ...] = field(default=())
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> JobResult:

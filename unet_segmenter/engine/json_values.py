@@ -1,36 +1,54 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Jobs as plain JSON values, both ways: one reading of them for all kinds of job."""
+"""Jobs and their results as plain JSON values: what dataclasses of either kind inherit."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from typing import Any, TypeVar
 
+from typing_extensions import Self
+
 from .errors import JobError
 
-Job = TypeVar("Job")
+Job = TypeVar("Job", bound="JsonJob")
+
+# Fields that change what is written beside the raster or how, not which pixels result.
+_WITHOUT_INFLUENCE = ("summary", "resume")
 
 
-def to_json_values(job: Any) -> dict[str, Any]:
-    """Return a job, a dataclass, as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(job)))  # type: ignore[no-any-return]
+class JsonValues:
+    """A dataclass that can be told as JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return, call-overload]
 
 
-def from_json_values(kind: type[Job], content: dict[str, Any]) -> Job:
-    """Make a job of what `to_json_values` gave; lists become tuples.
+class JsonJob(JsonValues):
+    """A dataclass that says what to do, and travels as JSON."""
 
-    Raises
-    ------
-    JobError
-        If a field is unknown, missing, or of the wrong kind.
-    """
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(content) - known)
-    if unknown:
-        raise JobError(f"The job has unknown fields: {', '.join(unknown)}.")
-    content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-    try:
-        return kind(**content)
-    except TypeError as error:
-        raise JobError(f"The job is incomplete or malformed: {error}.") from error
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Make a job of what `to_json` gave; lists become tuples.
+
+        Raises
+        ------
+        JobError
+            If a field is unknown, missing, or of the wrong kind.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(content) - known)
+        if unknown:
+            raise JobError(f"The job has unknown fields: {', '.join(unknown)}.")
+        content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        try:
+            return cls(**content)
+        except TypeError as error:
+            raise JobError(f"The job is incomplete or malformed: {error}.") from error
+
+    def fingerprint(self) -> str:
+        """Short hash of everything in the job that decides which blocks result."""
+        content = {k: v for k, v in self.to_json().items() if k not in _WITHOUT_INFLUENCE}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -14,18 +14,17 @@ from .fuse_job import (
     FuseResult,
     check_fusion_choice,
     check_paths,
-    fingerprint,
     named_outputs,
 )
 from .job import PRECISIONS, RUNTIMES
-from .json_values import from_json_values, to_json_values
+from .json_values import JsonJob
 from .refine_job import UNKNOWN, ClassChange
 
 MAX_MAJORITY_RADIUS = 100
 
 
 @dataclass(frozen=True)
-class LandcoverJob:
+class LandcoverJob(JsonJob):
     """One land-cover map of one raster: models, their fusion, and its refinement in one pass.
 
     Parameters
@@ -191,25 +190,6 @@ class LandcoverJob:
     def outputs(self) -> dict[str, str]:
         """Path of each file asked for, by output name."""
         return named_outputs(self)
-
-    def fingerprint(self) -> str:
-        """Short hash of everything in the job that decides which blocks result."""
-        return fingerprint(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-        return to_json_values(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> LandcoverJob:
-        """Make a job from what `to_json` gave.
-
-        Raises
-        ------
-        JobError
-            If a field is unknown, missing, or of the wrong kind.
-        """
-        return from_json_values(cls, content)
 
 
 @dataclass(frozen=True)

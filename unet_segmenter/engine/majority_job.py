@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .errors import JobError
 from .job import ClassArea
-from .json_values import from_json_values, to_json_values
+from .json_values import JsonJob, JsonValues
 
 # Name -> what it does, in a line; `majority.METHODS` has the functions.
 METHODS: dict[str, str] = {
@@ -26,12 +22,9 @@ AREA_UNITS: dict[str, str] = {"px": "pixels", "m2": "square metres"}
 MAX_RADIUS = 100
 DEFAULT_RADIUS = 3
 
-# Fields that change how fast a result comes, not which pixels result.
-_WITHOUT_INFLUENCE = ("resume",)
-
 
 @dataclass(frozen=True)
-class MajorityFilterJob:
+class MajorityFilterJob(JsonJob):
     """One smoothing of one class raster.
 
     Parameters
@@ -92,29 +85,9 @@ class MajorityFilterJob:
         """Path of each file asked for, by output name."""
         return {"OUTPUT": self.output}
 
-    def fingerprint(self) -> str:
-        """Short hash of everything in the job that decides which blocks result."""
-        content = {k: v for k, v in self.to_json().items() if k not in _WITHOUT_INFLUENCE}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-        return to_json_values(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> MajorityFilterJob:
-        """Make a job from what `to_json` gave.
-
-        Raises
-        ------
-        JobError
-            If a field is unknown, missing, or of the wrong kind.
-        """
-        return from_json_values(cls, content)
-
 
 @dataclass(frozen=True)
-class MajorityFilterResult:
+class MajorityFilterResult(JsonValues):
     """What a smoothing made.
 
     Parameters
@@ -149,10 +122,6 @@ class MajorityFilterResult:
     seconds: float
     areas: tuple[ClassArea, ...]
     warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
 
 
 def check_area(area: float, unit: str) -> None:

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from .crf_settings import CrfSettings
 from .errors import JobError
-from .fuse_job import check_paths, fingerprint
-from .json_values import from_json_values, to_json_values
+from .fuse_job import check_paths
+from .json_values import JsonJob, JsonValues
 
 # What becomes of the 0 of a class raster -> what it means, in a line.
 UNKNOWN: dict[str, str] = {
@@ -22,7 +20,7 @@ UNKNOWN: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class RefineJob:
+class RefineJob(JsonJob):
     """One refinement of one map by the image that it was made from.
 
     Parameters
@@ -123,25 +121,6 @@ class RefineJob:
         """Path of each file asked for, by output name."""
         return {"OUTPUT": self.output}
 
-    def fingerprint(self) -> str:
-        """Short hash of everything in the job that decides which blocks result."""
-        return fingerprint(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-        return to_json_values(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> RefineJob:
-        """Make a job from what `to_json` gave.
-
-        Raises
-        ------
-        JobError
-            If a field is unknown, missing, or of the wrong kind.
-        """
-        return from_json_values(cls, content)
-
 
 @dataclass(frozen=True)
 class ClassChange:
@@ -170,7 +149,7 @@ class ClassChange:
 
 
 @dataclass(frozen=True)
-class RefineResult:
+class RefineResult(JsonValues):
     """What a refinement made.
 
     Parameters
@@ -201,10 +180,6 @@ class RefineResult:
     seconds: float
     areas: tuple[ClassChange, ...]
     warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
 
 
 def switch_warnings(changes: tuple[ClassChange, ...], share: float) -> list[str]:

@@ -3,22 +3,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .errors import JobError
-from .json_values import from_json_values, to_json_values
+from .json_values import JsonJob, JsonValues
 
 SUFFIX = ".gpkg"
 """Of the only format that is written: it holds any number of polygons, and is written in parts."""
 
 
 @dataclass(frozen=True)
-class VectorizeJob:
+class VectorizeJob(JsonJob):
     """Polygons of one class raster.
 
     Parameters
@@ -72,21 +69,6 @@ class VectorizeJob:
         """Path of each file asked for, by output name."""
         return {"OUTPUT": self.output}
 
-    def to_json(self) -> dict[str, Any]:
-        """The job as plain JSON values."""
-        return to_json_values(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> VectorizeJob:
-        """Make a job from what `to_json` gave.
-
-        Raises
-        ------
-        JobError
-            If a field is unknown, missing, or of the wrong kind.
-        """
-        return from_json_values(cls, content)
-
 
 @dataclass(frozen=True)
 class ClassTotal:
@@ -103,7 +85,7 @@ class ClassTotal:
 
 
 @dataclass(frozen=True)
-class VectorizeResult:
+class VectorizeResult(JsonValues):
     """What was written.
 
     Parameters
@@ -129,7 +111,3 @@ class VectorizeResult:
     area_unit: str
     seconds: float
     warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
