@@ -6,11 +6,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import Any, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import JobError
+
+if TYPE_CHECKING:  # QGIS's own Python may lack it
+    from typing_extensions import Self
 
 Job = TypeVar("Job", bound="JsonJob")
 
