@@ -191,14 +191,15 @@ def test_a_run_that_was_cancelled_goes_on_and_ends_alike(files) -> None:
 
 
 def test_a_cancellation_within_a_block_takes_effect_at_once(files, monkeypatch) -> None:
+    steps, update = [], kernels.update
+
     class Impatient(WatchingProgress):
-        began = 0.0
+        asked = 0.0
 
         def cancelled(self) -> bool:
-            self.began = self.began or time.monotonic()
-            return time.monotonic() - self.began > 0.5
-
-    steps, update = [], kernels.update
+            if len(steps) > 2:
+                self.asked = self.asked or time.monotonic()
+            return len(steps) > 2
 
     def restless(*arguments: Any) -> int:
         steps.append(time.monotonic())
@@ -209,10 +210,10 @@ def test_a_cancellation_within_a_block_takes_effect_at_once(files, monkeypatch) 
     with pytest.raises(Cancelled):
         run_refine(job_of(files, iterations=1000), progress)
     ended = time.monotonic()
-    assert ended - progress.began < 2.5
+    assert ended - progress.asked < 2
     assert not Path(files[2]).exists()
-    time.sleep(1.5)
-    assert 1 < len(steps) < 1000
+    time.sleep(1)
+    assert len(steps) < 1000
     assert steps[-1] < ended + 1, "the thread that inferred has ended, too"
 
 

@@ -115,7 +115,7 @@ class RefineBlock:
 
     def _labels(self, distribution: FloatArray, valid: Mask) -> NDArray[np.uint8]:
         table = np.array(self.map.values, np.uint8)
-        labels = table[distribution.argmax(axis=-1)]
+        labels: NDArray[np.uint8] = table[distribution.argmax(axis=-1)]
         labels[~valid] = NODATA_VALUE
         return labels
 
@@ -243,7 +243,7 @@ def choose_value_range(
     values = image.sample(bands, (-np.inf, np.inf), everything)
     if not values.size:
         return 0.0, 255.0
-    low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
+    low, high = (float(v) for v in np.percentile(values.astype(np.float64), (0.5, 99.5)))
     return (low, high) if high > low else (low, low + 1)
 
 
