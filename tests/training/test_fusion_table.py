@@ -81,6 +81,18 @@ def test_both_refinements_remove_specks(rows):
     assert rows["threshold", True, "crf"]["mean_iou"] > fused + 0.02
 
 
+def test_the_card_is_told_whether_the_crf_pays_and_keeps_all_else(spec, rows, tmp_path):
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"name": "toy", "metrics": {"mean_iou": 0.5}}))
+    fusion_table(replace(spec, card=str(tmp_path), output=str(tmp_path / "out")), Listener())
+    told = json.loads(card.read_text())
+    assert (told["name"], told["metrics"]) == ("toy", {"mean_iou": 0.5})
+    plain, refined = (rows["argmax", True, name]["mean_iou"] for name in ("none", "crf"))
+    assert told["refinement"]["crf"] is (refined > plain)
+    assert told["refinement"]["mean_iou"] == plain
+    assert told["refinement"]["mean_iou_refined"] == refined
+
+
 def test_of_a_list_every_nth_image_is_judged(spec, tmp_path):
     one = replace(spec, output=str(tmp_path), names=("frame1", "frame2", "frame3"), every=2)
     assert fusion_table(one, Listener())["images"] == 2

@@ -15,6 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("dataset", help="folder of a prepared data set")
     add("crossvalidation", help="folder that crossvalidate --predictions wrote of it")
     add("--output", required=True, help="folder for fusion.md, .csv and .json")
+    add("--card", default="", help="model whose card is to say whether a CRF pays: its folder")
     add("--list", type=Path, help="text file with the names of the images to judge on (all)")
     add("--every", type=int, default=1, help="take each n-th of them (default: %(default)s)")
     add("--radius", type=int, default=15, help="of the majority filter (default: %(default)s px)")
@@ -28,8 +29,8 @@ def run(options: Namespace) -> None:
 
     names = tuple(read_names(options.list)) if options.list else ()
     spec = FusionTableSpec(
-        options.dataset, options.crossvalidation, options.output, names, options.every,
-        options.radius,
+        options.dataset, options.crossvalidation, options.output, options.card, names,
+        options.every, options.radius,
     )  # fmt: skip
     with console() as progress:
         fusion_table(spec, progress)

@@ -49,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="part to map, in the raster's CRS",
     )
     add("--aoi", help="polygon layer; outside of it the map is nodata")
-    add("--crf", action="store_true", help="refine the classes by a dense CRF")
+    add(
+        "--crf", action=argparse.BooleanOptionalAction,
+        help="refine the classes by a dense CRF (default: as the models' cards say)",
+    )  # fmt: skip
     for name, (kind, text) in CRF_PARAMETERS.items():
         flag = f"--{name.replace('_', '-')}"
         add(flag, type=kind, default=getattr(CrfSettings, name), help=f"{text} (%(default)s)")

@@ -46,9 +46,10 @@ class LandcoverJob(JsonJob):
         A polygon layer; pixels whose centre lies outside become nodata.
     method, priority, thresholds, unknown_threshold
         How probabilities are fused; see `FuseJob`.
-    crf : bool
+    crf : bool, optional
         Whether a dense CRF refines the fused classes by the image. It starts from the
-        probabilities where the method is argmax, else from the classes.
+        probabilities where the method is argmax, else from the classes. None does as the models'
+        cards say: only where each was measured to gain by it.
     sxy, srgb, compat, sxy_gaussian, compat_gaussian, iterations, gt_prob
         Its parameters; see `CrfSettings`.
     unknown : str
@@ -86,7 +87,7 @@ class LandcoverJob(JsonJob):
     priority: tuple[str, ...] = ()
     thresholds: tuple[str, ...] = ()
     unknown_threshold: float = 0.0
-    crf: bool = False
+    crf: bool | None = None
     sxy: float = CrfSettings.sxy
     srgb: float = CrfSettings.srgb
     compat: float = CrfSettings.compat

@@ -98,6 +98,8 @@ class LandcoverPlan:
     blocks : BlockGrid
         What is fused and what is written block by block, counted from the region's first pixel:
         as a raster of the region alone would be refined.
+    crf : bool
+        Whether a CRF refines what was fused.
     warnings : tuple of str
         What the reader of the map should know.
     """
@@ -110,6 +112,7 @@ class LandcoverPlan:
     region: PixelWindow
     aoi: AreaOfInterest | None
     blocks: BlockGrid
+    crf: bool
     warnings: tuple[str, ...]
 
     def field(self, block: Block) -> PixelWindow:
@@ -158,6 +161,8 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
         told += [ClassSource(c.name, c.value, c.color, c.threshold) for c in classes]
         warnings += check_resolution(source, card)
         warnings += check_values(source, card, reading.bands, region)
+    if job.crf is None:
+        job = replace(job, crf=all(_gains_by_crf(card) for card in cards))
     crf = job.crf_settings()
     margin = job.majority_radius + (crf.halo if crf else 0)
     fusion = plan_fusion(told, job)
@@ -170,8 +175,14 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
         region=region,
         aoi=wanted_area(job.aoi, source, region),
         blocks=BlockGrid.cover(region.shape, job.block_size or DEFAULT_BLOCK_SIZE, margin, 1),
+        crf=crf is not None,
         warnings=tuple(dict.fromkeys([*warnings, *fusion.warnings])),
     )
+
+
+def _gains_by_crf(card: ModelCard) -> bool:
+    """Whether a CRF was measured to raise the mean IoU of the model's maps."""
+    return card.details.get("refinement", {}).get("crf") is True
 
 
 def _joined(networks: list[Network], new: Network) -> int:

@@ -59,6 +59,7 @@ def run_landcover(
     check_outputs(outputs)
     with RasterSource(job.input) as source, gdal_settings(cores):
         plan = plan_landcover(job, source, library or default_library())
+        job = replace(job, crf=plan.crf)
         for warning in plan.warnings:
             progress.log("warning", warning)
         layers = layers_of(outputs, plan.fusion, job.probability_type)
@@ -109,7 +110,7 @@ def run_landcover(
 
 
 def _refines(job: LandcoverJob) -> bool:
-    return job.crf or job.majority_radius > 0
+    return bool(job.crf) or job.majority_radius > 0
 
 
 def _predictor(job: LandcoverJob, plan: LandcoverPlan, place: int, cores: int) -> Predictor:

@@ -170,8 +170,10 @@ class LandcoverAlgorithm(FusionAlgorithm):
 
     def _add_refinement(self) -> None:
         self.add(
-            QgsProcessingParameterBoolean(CRF, "Refine by a dense CRF", False),
-            "Moves boundaries to where the image has them and removes specks. Slower.",
+            QgsProcessingParameterBoolean(CRF, "Refine by a dense CRF", None, True),
+            "Moves boundaries to where the image has them and removes specks. Slower. Where it is "
+            "not set, as in a batch or on the command line, the models' cards decide: it is done "
+            "where it was measured to raise their scores.",
         )
         self.add(
             QgsProcessingParameterNumber(
@@ -261,7 +263,11 @@ class LandcoverAlgorithm(FusionAlgorithm):
             "bands": [part for part in re.split(r"\s*;\s*", bands.strip()) if part],
             "extent": self._extent(parameters, context),
             "aoi": self._area(parameters, context, feedback),
-            "crf": self.parameterAsBool(parameters, CRF, context),
+            "crf": (
+                self.parameterAsBool(parameters, CRF, context)
+                if is_given(parameters, CRF)
+                else None
+            ),
             **{name.lower(): self._number(parameters, name, context) for name in CRF_NUMBERS},
             "unknown": self.parameterAsEnumString(parameters, UNKNOWN, context),
             "switch_share": self.parameterAsDouble(parameters, SWITCH_SHARE, context),

@@ -273,3 +273,25 @@ def test_a_job_and_its_result_survive_json(image, models, tmp_path) -> None:
     assert job.crf_settings() == CrfSettings(sxy=20.0)
     result = run(image, tmp_path / "c.tif", models)
     assert LandcoverResult.from_json(result.to_json()) == result
+
+
+def test_the_models_cards_decide_on_a_crf_where_nothing_else_is_said(
+    image: Path, tmp_path: Path
+) -> None:
+    import json
+
+    model = write_toy_unet(tmp_path / "model")
+    content = json.loads((model / "card.json").read_text())
+
+    def mapped(gains: bool, **options: Any) -> bytes:
+        (model / "card.json").write_text(json.dumps({**content, "refinement": {"crf": gains}}))
+        output = tmp_path / "map.tif"
+        run(image, output, [model], sxy=5.0, iterations=2, **options)
+        with rasterio.open(output) as found:
+            return bytes(found.read(1))
+
+    plain, refined = mapped(False, crf=False), mapped(True, crf=True)
+    assert plain != refined
+    assert mapped(True) == refined
+    assert mapped(False) == plain
+    assert mapped(True, crf=False) == plain
