@@ -54,6 +54,8 @@ class FusionTableSpec:
         Images to judge on, by name; empty for all that were held out.
     every : int
         Take each n-th of them: refinement takes seconds an image.
+    calibration : CalibrationPlan
+        How each fold is calibrated, and its thresholds chosen, by the others.
     radius : int
         Of the majority filter, px.
     crf : CrfSettings
@@ -66,6 +68,7 @@ class FusionTableSpec:
     card: str = ""
     names: tuple[str, ...] = ()
     every: int = 1
+    calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
     radius: int = 15
     crf: CrfSettings = field(default_factory=CrfSettings)
 
@@ -125,7 +128,7 @@ def fusion_table(spec: FusionTableSpec, progress: Progress) -> dict[str, Any]:
     """
     dataset = Dataset.open(spec.dataset)
     names = [cls.name for cls in dataset.classes]
-    folds = _folds(Path(spec.crossvalidation), names)
+    folds = _folds(Path(spec.crossvalidation), names, spec.calibration)
     samples = _samples(dataset, folds, spec)
     ways = [
         (method, calibrated, refinement)
@@ -161,7 +164,7 @@ def fusion_table(spec: FusionTableSpec, progress: Progress) -> dict[str, Any]:
         progress.advance(done, len(samples), "fusing and refining")
     results = {
         "data": dataset.title, "images": len(samples), "classes": names,
-        "radius": spec.radius, "crf": asdict(spec.crf),
+        "calibration": asdict(spec.calibration), "radius": spec.radius, "crf": asdict(spec.crf),
         "conflict": {"as they are": _share(claims[False]), "calibrated": _share(claims[True])},
         "rows": [_row(way, matrix, names) for way, matrix in matrices.items()],
     }  # fmt: skip
@@ -181,7 +184,7 @@ class _Fold:
     rarest_first: tuple[int, ...]
 
 
-def _folds(folder: Path, names: Sequence[str]) -> dict[str, _Fold]:
+def _folds(folder: Path, names: Sequence[str], plan: CalibrationPlan) -> dict[str, _Fold]:
     """Return the fold that held each image out, with a calibration fitted on the others."""
     tallies = {
         path.parent.name: read_tallies(path) for path in sorted(folder.glob(f"fold_*/{TALLIES}"))
@@ -203,7 +206,7 @@ def _folds(folder: Path, names: Sequence[str]) -> dict[str, _Fold]:
         counts = sum(others.values(), start=Tally.zero(len(names))).counts
         fold = _Fold(
             here / "predictions",
-            list(calibrate(scores, names, CalibrationPlan()).classes),
+            list(calibrate(scores, names, plan).classes),
             tuple(np.argsort(counts.hit + counts.missed, kind="stable").tolist()),
         )
         found |= {path.stem: fold for path in fold.predictions.glob("*.npz")}
