@@ -23,7 +23,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
 )
-from qgis.PyQt.QtCore import QPointF
+from qgis.PyQt.QtCore import QPointF, QSizeF
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "resources" / "graphical_models" / "landcoverpolygons.model3"
@@ -62,27 +62,39 @@ def build() -> QgsProcessingModelAlgorithm:
     model = QgsProcessingModelAlgorithm("Land-cover polygons of an image", "Models")
     for row, definition in enumerate(PARAMETERS):
         component = QgsProcessingModelParameter(definition.name())
-        component.setPosition(QPointF(120, 80 + 110 * row))
+        component.setPosition(QPointF(150, 80 + 110 * row))
+        component.setSize(QSizeF(260, 50))
         model.addModelParameter(definition, component)
     for column, (name, inputs) in enumerate(STEPS.items()):
         step = QgsProcessingModelChildAlgorithm(f"unet_segmenter:{name}")
         step.setChildId(name)
         step.setDescription(step.algorithm().displayName())
-        step.setPosition(QPointF(420 + 260 * column, 120 + 90 * column))
+        step.setPosition(QPointF(480 + 190 * column, 80 + 120 * column))
         for parameter, source in inputs.items():
             given = Given(source) if isinstance(source, str) else Made(*source)
             step.addParameterSources(parameter, [given])
+        for definition in step.algorithm().parameterDefinitions():
+            # The designer calls a step invalid that leaves what is not optional to its default.
+            optional = definition.flags() & QgsProcessingParameterDefinition.FlagOptional
+            if definition.name() not in inputs and not optional and not definition.isDestination():
+                source = Source.fromStaticValue(definition.defaultValue())
+                step.addParameterSources(definition.name(), [source])
         step.setModelOutputs(
-            {key: _output(*rest) for key, rest in OUTPUTS.items() if rest[0] == name}
+            {
+                key: _output(*rest, place=step.position() + QPointF(330, 0))
+                for key, rest in OUTPUTS.items()
+                if rest[0] == name
+            }
         )
         model.addChildAlgorithm(step)
     return model
 
 
-def _output(step: str, output: str, description: str) -> QgsProcessingModelOutput:
+def _output(step: str, output: str, description: str, place: QPointF) -> QgsProcessingModelOutput:
     found = QgsProcessingModelOutput(description, description)
     found.setChildId(step)
     found.setChildOutputName(output)
+    found.setPosition(place)
     return found
 
 

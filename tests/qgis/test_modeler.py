@@ -214,3 +214,13 @@ def test_qgis_process_runs_a_model_with_the_real_engine(
     counts = {f["value"]: f["count"] for f in table.getFeatures()}
     assert sum(counts.values()) == 2400
     assert set(counts) <= {0, 1}
+
+
+def test_the_model_that_comes_with_the_plugin_has_valid_steps_and_two_outputs(provider):
+    model = provider.algorithm("landcoverpolygons").create()
+    assert set(model.childAlgorithms()) == {"segment", "fuse", "refine", "vectorize"}
+    for step in model.childAlgorithms():
+        assert model.validateChildAlgorithm(step) == (True, [])
+    assert model.validate() == (True, [])
+    outputs = {o.name(): o.type() for o in model.outputDefinitions()}
+    assert outputs == {"refine:map": "outputRaster", "vectorize:polygons": "outputVector"}
