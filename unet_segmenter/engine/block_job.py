@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from .block_flow import read_compute_in_order
 from .block_store import BlockStore, Layer
-from .errors import OutputError
 from .geometry import PixelWindow, Shape2D
 from .progress import Progress
 from .raster import driver_of
+from .text_files import check_folders
 from .tiling import Block
 
 Data = TypeVar("Data")
@@ -42,17 +41,8 @@ def check_outputs(outputs: Mapping[str, str], no_raster: tuple[str, ...] = NO_RA
     OutputError
         If a folder is missing or read-only, or no driver writes a raster's suffix.
     """
+    check_folders(outputs)
     for name, path in outputs.items():
-        folder = Path(path).absolute().parent
-        if not folder.is_dir():
-            raise OutputError(f"There is no folder {folder} for {name}; create it first.")
-        if Path(path).is_dir():
-            raise OutputError(f"{path}, given for {name}, is a folder; give a file's name.")
-        if not os.access(folder, os.W_OK):
-            raise OutputError(
-                f"The folder {folder} for {name} is read-only; choose another, or change its "
-                "permissions."
-            )
         if name not in no_raster:
             driver_of(Path(path))
 
