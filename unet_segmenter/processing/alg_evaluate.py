@@ -24,7 +24,7 @@ from ..engine.errors import SegmenterError
 from ..runners.spec_texts import numbers, words
 from . import settings
 from .area_of_interest import write_polygons
-from .base_algorithm import BaseAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm, processing_errors
 from .compat import INTEGER, VECTOR_POLYGON
 from .label_layer import LabelLayer, field_parameter, label_parameter
 from .parameters import is_given, raster_path
@@ -62,7 +62,7 @@ what has no data in one of both. A raster on another grid is refused unless you 
 """
 
 
-class EvaluateAlgorithm(BaseAlgorithm):
+class EvaluateAlgorithm(EngineAlgorithm):
     """Turns its parameters into an evaluation that a worker process does."""
 
     NAME = "evaluate"
@@ -155,10 +155,6 @@ class EvaluateAlgorithm(BaseAlgorithm):
             )
         for name, (_, title) in SCORES.items():
             self.addOutput(QgsProcessingOutputNumber(name, title))
-
-    def canExecute(self) -> tuple[bool, str]:
-        environment = settings.environment()
-        return environment.usable, "" if environment.usable else environment.message
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext

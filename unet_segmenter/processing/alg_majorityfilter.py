@@ -22,7 +22,7 @@ from ..engine.errors import SegmenterError
 from ..engine.job import ClassArea
 from ..engine.majority_job import AREA_UNITS, DEFAULT_RADIUS, MAX_RADIUS, METHODS
 from . import settings
-from .base_algorithm import BaseAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm, processing_errors
 from .compat import DOUBLE, INTEGER
 from .parameters import is_given, raster_path, static_enum
 from .style import MaskStyle, style_on_load
@@ -57,7 +57,7 @@ classes 1 and 6 it may name 4, which hardly is there. It is there only to reprod
 """
 
 
-class MajorityFilterAlgorithm(BaseAlgorithm):
+class MajorityFilterAlgorithm(EngineAlgorithm):
     """Turns its parameters into a smoothing that a worker process does."""
 
     NAME = "majorityfilter"
@@ -121,10 +121,6 @@ class MajorityFilterAlgorithm(BaseAlgorithm):
         )
         for name, (_, title) in NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, title))
-
-    def canExecute(self) -> tuple[bool, str]:
-        environment = settings.environment()
-        return environment.usable, "" if environment.usable else environment.message
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext

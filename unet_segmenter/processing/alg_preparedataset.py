@@ -22,7 +22,7 @@ from ..runners.training_choices import AUTO, READERS
 from . import dataset_parameters as its
 from . import settings
 from .area_of_interest import write_polygons
-from .base_algorithm import BaseAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm, processing_errors
 from .label_layer import LabelLayer
 from .parameters import is_given, raster_path
 from .worker_run import run_in_worker
@@ -40,7 +40,7 @@ training and validation still share is measured, and told in the report.</p>
 """
 
 
-class PrepareDatasetAlgorithm(BaseAlgorithm):
+class PrepareDatasetAlgorithm(EngineAlgorithm):
     """Turns its parameters into a preparation that a worker process does."""
 
     NAME = "preparedataset"
@@ -75,10 +75,6 @@ class PrepareDatasetAlgorithm(BaseAlgorithm):
             ("LEAK_SHARE", "Share of validation and test with a look-alike in training, 0 to 1"),
         ):
             self.addOutput(QgsProcessingOutputNumber(name, title))
-
-    def canExecute(self) -> tuple[bool, str]:
-        environment = settings.environment()
-        return environment.usable, "" if environment.usable else environment.message
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext

@@ -26,7 +26,7 @@ from ..engine.job import ClassArea
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
 from ..runners.spec_texts import numbers
 from . import settings
-from .base_algorithm import BaseAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm, processing_errors
 from .compat import DOUBLE, INTEGER
 from .parameters import is_given, raster_path, static_enum
 from .style import MaskStyle, style_on_load
@@ -91,7 +91,7 @@ you have a reference. Image and map must lie on one grid, unless you ask to alig
 """
 
 
-class RefineAlgorithm(BaseAlgorithm):
+class RefineAlgorithm(EngineAlgorithm):
     """Turns its parameters into a refinement that a worker process does."""
 
     NAME = "refine"
@@ -203,10 +203,6 @@ class RefineAlgorithm(BaseAlgorithm):
             "Side of the squares that are refined one by one. Smaller ones need less memory.",
             advanced=True,
         )
-
-    def canExecute(self) -> tuple[bool, str]:
-        environment = settings.environment()
-        return environment.usable, "" if environment.usable else environment.message
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext

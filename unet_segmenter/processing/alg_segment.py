@@ -30,7 +30,7 @@ from ..engine.job import PRECISIONS, PROBABILITY_TYPES, RUNTIMES, JobResult, Job
 from ..runners.worker_process import WorkerProcess
 from . import settings
 from .area_of_interest import write_polygons
-from .base_algorithm import BaseAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm, processing_errors
 from .compat import DOUBLE, INTEGER, VECTOR_POLYGON
 from .feedback import FeedbackProgress
 from .parameters import (
@@ -80,7 +80,7 @@ bands and ground sampling distances that are, and how well it did.</p>
 """
 
 
-class SegmentAlgorithm(BaseAlgorithm):
+class SegmentAlgorithm(EngineAlgorithm):
     """Turns its parameters into a `JobSpec` and lets a worker process do it."""
 
     NAME = "segment"
@@ -212,10 +212,6 @@ class SegmentAlgorithm(BaseAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("SECONDS", "Duration in seconds"))
         self.addOutput(QgsProcessingOutputString("RUNTIME_USED", "Runtime that was used"))
         self.addOutput(QgsProcessingOutputString("PRECISION_USED", "Precision that was used"))
-
-    def canExecute(self) -> tuple[bool, str]:
-        environment = settings.environment()
-        return environment.usable, "" if environment.usable else environment.message
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext

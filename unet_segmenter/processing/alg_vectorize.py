@@ -19,7 +19,7 @@ from qgis.core import (
 
 from ..engine.errors import SegmenterError
 from . import settings
-from .base_algorithm import BaseAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm, processing_errors
 from .compat import DOUBLE, VECTOR_POLYGON
 from .parameters import class_names, is_given, raster_path
 from .polygon_style import PolygonStyle
@@ -52,7 +52,7 @@ reference system they are in pixels.</p>
 """
 
 
-class VectorizeAlgorithm(BaseAlgorithm):
+class VectorizeAlgorithm(EngineAlgorithm):
     """Turns its parameters into a tracing that a worker process does."""
 
     NAME = "vectorize"
@@ -118,10 +118,6 @@ class VectorizeAlgorithm(BaseAlgorithm):
         )
         for name, (_, title) in NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, title))
-
-    def canExecute(self) -> tuple[bool, str]:
-        environment = settings.environment()
-        return environment.usable, "" if environment.usable else environment.message
 
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext

@@ -18,6 +18,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..engine.errors import SegmenterError
 from ..engine.model_library import resources_folder
+from . import settings
 from .compat import ADVANCED
 from .feedback import interrupt_cancels
 
@@ -104,6 +105,14 @@ class BaseAlgorithm(QgsProcessingAlgorithm):
     ) -> dict[str, Any]:
         """Do it; a `SegmenterError` is told to the user in its own words."""
         raise NotImplementedError
+
+
+class EngineAlgorithm(BaseAlgorithm):
+    """An algorithm that calculates in the engine's environment, and says so where it is absent."""
+
+    def canExecute(self) -> tuple[bool, str]:
+        environment = settings.environment()
+        return environment.usable, "" if environment.usable else environment.message
 
 
 @contextlib.contextmanager

@@ -19,8 +19,7 @@ from qgis.core import (
 from ..engine.fuse_job import DEFAULT_METHOD, METHODS, named_thresholds
 from ..engine.job import PROBABILITY_TYPES, ClassArea
 from ..runners.spec_texts import words
-from . import settings
-from .base_algorithm import BaseAlgorithm
+from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, INTEGER
 from .parameters import is_given, static_enum
 from .style import MaskStyle, ShareStyle, style_on_load
@@ -66,7 +65,7 @@ NUMBERS: dict[str, tuple[str, str]] = {
 }
 
 
-class FusionAlgorithm(BaseAlgorithm):
+class FusionAlgorithm(EngineAlgorithm):
     """An algorithm whose result is a fused map of classes."""
 
     def add_rules(self) -> None:
@@ -137,10 +136,6 @@ class FusionAlgorithm(BaseAlgorithm):
         )
         for name, (_, title) in NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, title))
-
-    def canExecute(self) -> tuple[bool, str]:
-        environment = settings.environment()
-        return environment.usable, "" if environment.usable else environment.message
 
     def check_rules(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         """Refuse thresholds that are none, with a `SegmenterError`."""
