@@ -96,10 +96,14 @@ def _majority(
 def _crf_of_labels(
     image: np.ndarray, p: np.ndarray, labels: np.ndarray, spec: FusionTableSpec
 ) -> np.ndarray:
-    """Refine as the course does, from the labels; "unknown" is one of them."""
-    unary = unary_from_labels(labels, range(p.shape[-1] + 1), spec.crf.gt_prob)
+    """Refine as the course does, from the labels that occur; "unknown" is one of them."""
+    values = np.unique(labels)
+    if values.size < 2:
+        return labels
+    unary = unary_from_labels(labels, values.tolist(), spec.crf.gt_prob)
     found = refine(image, unary, np.ones(labels.shape, bool), spec.crf)
-    return found.argmax(-1).astype(np.uint8)
+    refined: np.ndarray = values[found.argmax(-1)]
+    return refined
 
 
 REFINEMENTS: dict[str, Refinement] = {
@@ -153,10 +157,11 @@ def fusion_table(spec: FusionTableSpec, progress: Progress) -> dict[str, Any]:
                     fold.rarest_first,
                 )
                 labels = fuse(p, rules, np.ones(mask.shape, bool))
-                labels[labels > len(names)] = UNKNOWN_VALUE  # sums that are no class
                 for name, refined in _refined(image, p, labels, spec):
+                    # A sum of class numbers may be no class.
+                    known = np.where(refined > len(names), UNKNOWN_VALUE, refined)
                     matrices[method, calibrated, name] += confusion_matrix(
-                        refined, mask, len(names) + 1
+                        known, mask, len(names) + 1
                     )
             claims[calibrated] += [np.count_nonzero(conflict(p, rules) > 1), mask.size]
         if progress.cancelled():
