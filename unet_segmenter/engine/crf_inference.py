@@ -21,6 +21,12 @@ from .crf_settings import CrfSettings
 FloatArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+# A pixel whose class stays and leads by this share of all that its neighbours can pull is settled:
+# it goes on to pull others, and is not inferred again.
+_SETTLED = 0.9
+# One in so many points is few enough to sum up the surroundings of each by itself.
+_SPARSE = 8
+
 
 def mean_field(
     features: FloatArray,
@@ -74,17 +80,21 @@ def mean_field(
     kernels.splat(base, marginals, pixels, np.flatnonzero(fixed), corners, shares)
     spread, other = np.empty_like(base), np.empty_like(base)
     pull = shares * np.float32(settings.compat)
+    enough = np.float32(_SETTLED * (settings.compat + settings.compat_gaussian))
     for _ in range(settings.iterations):
         stop()
         spread[:] = base
         kernels.splat(spread, marginals, pixels, points, corners, shares)
         blurred = kernels.blur(spread, other, neighbours)
+        settled = np.zeros(len(points), bool)
         changed = kernels.update(
-            *(marginals, energies, plane.smooth(marginals), plane.pull),
-            *(blurred, pixels, points, corners, pull),
+            *(marginals, energies, plane.smooth_at(marginals, pixels, points), plane.pull),
+            *(blurred, pixels, points, corners, pull, enough, settled),
         )
         if not changed:
             break
+        kernels.splat(base, marginals, pixels, points[settled], corners, shares)
+        points = points[~settled]
     result = marginals.reshape(unary.shape)
     result[~used] = unary[~used]
     return result
@@ -113,6 +123,16 @@ class _Plane:
         self._across = np.empty((height + margin, width * classes), np.float32)
         self._found = np.empty((height, width * classes), np.float32)
         return self
+
+    def smooth_at(
+        self, marginals: FloatArray, pixels: NDArray[np.int64], points: NDArray[np.int64]
+    ) -> FloatArray:
+        """Sum of the balanced marginals around the points, shape (H * W, K); elsewhere anything."""
+        if len(points) * _SPARSE > len(marginals):
+            return self.smooth(marginals)
+        found = self._found.reshape(marginals.shape)
+        kernels.smooth_at(marginals, self._near, found, self._line, self._shape, pixels, points)
+        return found
 
     def smooth(self, marginals: FloatArray) -> FloatArray:
         """Sum of the balanced marginals around each pixel, shape (H * W, K)."""

@@ -209,6 +209,29 @@ def smooth(padded, across, found, line):  # type: ignore[no-untyped-def]
 
 
 @compiled_fast
+def smooth_at(  # type: ignore[no-untyped-def]
+    marginals, balance, found, line, shape, pixels, points
+):
+    """Gaussian of the balanced marginals as `smooth` computes it, at some points only.
+
+    `marginals` and `found` have the shape (H * W, K) with (H, W) = `shape`.
+    """
+    height, width = shape
+    radius, classes = line.shape[0] // 2, marginals.shape[1]
+    for n in points:
+        pixel = pixels[n]
+        row, col = pixel // width, pixel % width
+        for k in range(classes):
+            found[pixel, k] = 0
+        for r in range(max(0, row - radius), min(height, row + radius + 1)):
+            for c in range(max(0, col - radius), min(width, col + radius + 1)):
+                near = r * width + c
+                share = line[r - row + radius] * line[c - col + radius] * balance[near]
+                for k in range(classes):
+                    found[pixel, k] += share * marginals[near, k]
+
+
+@compiled_fast
 def _exponential(power):  # type: ignore[no-untyped-def]
     """The exponential of a number that is not above 0, to a relative 1e-4 down to e^-25."""
     part = max(power, _NOTHING) * np.float32(1 / 256)
@@ -240,12 +263,13 @@ def _highest(values):  # type: ignore[no-untyped-def]
 
 @compiled_fast
 def update(  # type: ignore[no-untyped-def]
-    marginals, energies, smoothed, near, blurred, pixels, points, corners, shares
+    marginals, energies, smoothed, near, blurred, pixels, points, corners, shares, enough, settled
 ):
     """Renew the marginals of some points; returns how many of them change their label.
 
     `energies` are the logarithms of the unary; `shares` and `near` hold the factors of the
-    bilateral and of the Gaussian kernel.
+    bilateral and of the Gaussian kernel. `settled`, one flag a point of `points`, is set where
+    the label stays and leads by `enough` or more, in units of energy.
     """
     classes = marginals.shape[1]
     changed = 0
@@ -261,10 +285,15 @@ def update(  # type: ignore[no-untyped-def]
                 sums[k] = energies[pixel, k] + near[pixel] * smoothed[pixel, k]
             _gather(sums, blurred, corners[n], shares[n])
             best = _highest(sums)
-            changed += best != _highest(marginals[pixel])
+            stays = best == _highest(marginals[pixel])
+            changed += not stays
             highest = sums[best]
+            lead = np.float32(np.inf)
             for k in range(classes):
                 sums[k] -= highest
+                if k != best:
+                    lead = min(lead, -sums[k])
+            settled[start + place] = stays and lead >= enough
         for i in range(some.shape[0] * classes):  # in one row, so that many are done in a step
             flat[i] = _exponential(flat[i])
         for place in range(some.shape[0]):
