@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rasterio
 
 from tests.toy_cli import environment
-from tests.toy_rasters import TRANSFORM, UTM
+from tests.toy_rasters import TRANSFORM, UTM, texture, write_raster
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "tiles": {"tiled": True, "blockxsize": 512, "blockysize": 512},
@@ -23,18 +24,25 @@ RUN = """
 import sys
 from pathlib import Path
 from unet_segmenter.engine.job import JobSpec
+from unet_segmenter.engine.landcover_job import LandcoverJob
 from unet_segmenter.engine.pipeline import run_job
 from unet_segmenter.engine.progress import SilentProgress
+from unet_segmenter.engine.run_landcover import run_landcover
 
-source, output, model, block_size = sys.argv[1:]
-job = JobSpec(
-    input=source,
-    output=output,
-    model=model,
-    block_size=int(block_size) or None,
-    probability=output.replace(".tif", "_p.tif"),
-)
-result = run_job(job, SilentProgress())
+kind, source, output, model, block_size = sys.argv[1:]
+common = {
+    "input": source,
+    "output": output,
+    "block_size": int(block_size) or None,
+    "probability": output.replace(".tif", "_p.tif"),
+}
+if kind == "segment":
+    result = run_job(JobSpec(model=model, **common), SilentProgress())
+else:
+    refined = {"crf": True, "sxy": 5.0, "iterations": 3, "majority_radius": 3}
+    job = LandcoverJob(models=tuple(model.split(";")), **refined, **common)
+    result = run_landcover(job, SilentProgress())
+    assert result.changed_share > 0
 status = Path("/proc/self/status").read_text().splitlines()
 peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
 print(int(peak) // 1024, result.blocks)
@@ -65,11 +73,13 @@ def sparse_raster(path: Path, height: int, width: int, layout: str) -> Path:
     return path
 
 
-def peak_megabytes(source: Path, model: Path, block_size: int) -> tuple[int, int]:
+def peak_megabytes(
+    source: Path, model: object, block_size: int, kind: str = "segment"
+) -> tuple[int, int]:
     """Peak memory of a run in MB, and its number of blocks."""
     output = source.with_name("m.tif")
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(source), str(output), str(model), str(block_size)],
+        [sys.executable, "-c", RUN, kind, str(source), str(output), str(model), str(block_size)],
         env=environment(),
         capture_output=True,
         text=True,
@@ -112,6 +122,24 @@ def test_a_raster_of_four_times_the_pixels_takes_no_more_memory(
     check_peaks(
         (4096, 4096), (4096, 16384), layout, bright, tmp_path, block_size=0, allowance=allowance
     )
+
+
+@pytest.mark.slow
+def test_fusing_and_refining_in_one_pass_takes_no_more_memory_for_a_longer_raster(
+    toy_unet: Path, bright: Path, tmp_path: Path
+) -> None:
+    tile = texture(1024, 1024)
+    peaks = []
+    for repeats in (1, 8):
+        source = write_raster(
+            tmp_path / f"{repeats}.tif", np.tile(tile, (repeats, 1, 1)),
+            tiled=True, blockxsize=256, blockysize=256,
+        )  # fmt: skip
+        peaks.append(peak_megabytes(source, f"{toy_unet};{bright}", 256, "landcover"))
+    (small_peak, small_blocks), (large_peak, large_blocks) = peaks
+    print(f"landcover: {small_peak} MB for {small_blocks} blocks, {large_peak} for {large_blocks}")
+    assert large_blocks == 8 * small_blocks
+    assert large_peak <= 1.1 * small_peak, f"{large_peak} against {small_peak} MB"
 
 
 @pytest.mark.slow
