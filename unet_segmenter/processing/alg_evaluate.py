@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 from qgis.core import (
-    QgsCoordinateReferenceSystem,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -20,14 +19,12 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..engine.errors import SegmenterError
 from ..runners.spec_texts import numbers, words
-from . import settings
 from .area_of_interest import write_polygons
-from .base_algorithm import EngineAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm
 from .compat import INTEGER, VECTOR_POLYGON
 from .label_layer import LabelLayer, field_parameter, label_parameter
-from .parameters import is_given, raster_path
+from .parameters import is_given
 from .worker_run import run_in_worker
 
 INPUT = "INPUT"
@@ -69,6 +66,7 @@ class EvaluateAlgorithm(EngineAlgorithm):
     TITLE = "Evaluate a map"
     SUMMARY_LINE = "Tells how well a class raster fits a reference raster or polygons."
     HELP = _HELP
+    RASTERS = (INPUT,)
     TAGS = (
         *("accuracy", "assessment", "iou", "dice", "precision", "recall", "f1", "validation"),
         *("confusion matrix", "land cover", "segmentation", "classification", "mcc"),
@@ -76,8 +74,6 @@ class EvaluateAlgorithm(EngineAlgorithm):
 
     def __init__(self) -> None:
         super().__init__()
-        self._input = ""
-        self._crs = QgsCoordinateReferenceSystem()
         self._reference = LabelLayer(self, REFERENCE, FIELD)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
@@ -156,35 +152,11 @@ class EvaluateAlgorithm(EngineAlgorithm):
         for name, (_, title) in SCORES.items():
             self.addOutput(QgsProcessingOutputNumber(name, title))
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        try:
-            if is_given(parameters, REFERENCE):
-                self._reference.check(parameters, context)
-            if is_given(parameters, INPUT):
-                layer = self.parameterAsRasterLayer(parameters, INPUT, context)
-                if layer is not None:
-                    raster_path(layer, INPUT)
-            self._ignored(parameters, context)
-        except SegmenterError as error:
-            return False, str(error)
-        return super().checkParameterValues(parameters, context)
-
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        layer = self.parameterAsRasterLayer(parameters, INPUT, context)
-        if layer is None:
-            raise QgsProcessingException(self.invalidRasterError(parameters, INPUT))
-        with processing_errors():
-            self._input = raster_path(layer, INPUT)
-            settings.environment().require()
-        self._crs = layer.crs()
-        return True
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        if is_given(parameters, REFERENCE):
+            self._reference.check(parameters, context)
+        self._ignored(parameters, context)
+        super().check(parameters, context)
 
     def work(
         self,
@@ -192,14 +164,14 @@ class EvaluateAlgorithm(EngineAlgorithm):
         context: QgsProcessingContext,
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
-        reference, field = self._reference.as_file(parameters, self._crs, context, feedback)
+        reference, field = self._reference.as_file(parameters, self.crs, context, feedback)
         files = {
             name: self.parameterAsFileOutput(parameters, name, context)
             for name in (HTML, CSV, JSON)
             if is_given(parameters, name)
         }
         values = {
-            "input": self._input,
+            "input": self.paths[INPUT],
             "band": self.parameterAsInt(parameters, BAND, context) or 1,
             "reference": reference,
             "field": field,
@@ -229,4 +201,4 @@ class EvaluateAlgorithm(EngineAlgorithm):
         source = self.parameterAsSource(parameters, AOI, context)
         if source is None:
             raise QgsProcessingException(self.invalidSourceError(parameters, AOI))
-        return write_polygons(source, self._crs, context, feedback)
+        return write_polygons(source, self.crs, context, feedback)

@@ -13,10 +13,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..engine.errors import SegmenterError
 from ..runners.spec_texts import words
-from . import settings
-from .base_algorithm import processing_errors
 from .compat import RASTER
 from .fusion_parameters import FusionAlgorithm
 from .parameters import is_given, raster_path
@@ -74,27 +71,15 @@ class FuseAlgorithm(FusionAlgorithm):
         self.add_advanced()
         self.add_outputs()
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        try:
-            self.check_rules(parameters, context)
-            if is_given(parameters, INPUTS):
-                self._paths(parameters, context)
-        except SegmenterError as error:
-            return False, str(error)
-        return super().checkParameterValues(parameters, context)
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        self.check_rules(parameters, context)
+        if is_given(parameters, INPUTS):
+            self._files(parameters, context)
+        super().check(parameters, context)
 
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        with processing_errors():
-            self._inputs = self._paths(parameters, context)
-            settings.environment().require()
-        return True
+    def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        self._inputs = self._files(parameters, context)
+        super().prepare(parameters, context)
 
     def work(
         self,
@@ -110,6 +95,6 @@ class FuseAlgorithm(FusionAlgorithm):
         }
         return self.fusion_results(run_in_worker("fuse", values, feedback), context)
 
-    def _paths(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
+    def _files(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
         layers = self.parameterAsLayerList(parameters, INPUTS, context)
         return [raster_path(layer, INPUTS) for layer in layers]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsCoordinateReferenceSystem,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -24,17 +23,16 @@ from qgis.core import (
 )
 
 from ..engine.crf_settings import CrfSettings
-from ..engine.errors import JobError, ModelError, SegmenterError
+from ..engine.errors import JobError, ModelError
 from ..engine.job import PRECISIONS, RUNTIMES
 from ..engine.landcover_job import MAX_MAJORITY_RADIUS
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
 from ..runners.spec_texts import words
 from . import settings
 from .area_of_interest import write_polygons
-from .base_algorithm import processing_errors
 from .compat import DOUBLE, INTEGER, VECTOR_POLYGON
 from .fusion_parameters import FusionAlgorithm
-from .parameters import DEFAULT_MODEL, is_given, model_card, raster_path, static_enum
+from .parameters import DEFAULT_MODEL, is_given, model_card, static_enum
 from .worker_run import run_in_worker
 
 INPUT = "INPUT"
@@ -103,15 +101,11 @@ class LandcoverAlgorithm(FusionAlgorithm):
     TITLE = "Map land cover"
     SUMMARY_LINE = "Maps land cover in a drone or aerial image with several U-Nets in one pass."
     HELP = _HELP
+    RASTERS = (INPUT,)
     TAGS = (
         *("land cover", "classification", "multiclass", "one-vs-rest", "crf", "majority filter"),
         *("deep learning", "u-net", "semantic segmentation", "drone", "uav", "aerial"),
     )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._input = ""
-        self._crs = QgsCoordinateReferenceSystem()
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         self._add_what()
@@ -220,34 +214,10 @@ class LandcoverAlgorithm(FusionAlgorithm):
             "Averages the models' answers to the image and its mirror images.",
         )
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        try:
-            self.check_rules(parameters, context)
-            self._check_classes(parameters, context)
-            if is_given(parameters, INPUT):
-                layer = self.parameterAsRasterLayer(parameters, INPUT, context)
-                if layer is not None:
-                    raster_path(layer, INPUT)
-        except SegmenterError as error:
-            return False, str(error)
-        return super().checkParameterValues(parameters, context)
-
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        layer = self.parameterAsRasterLayer(parameters, INPUT, context)
-        if layer is None:
-            raise QgsProcessingException(self.invalidRasterError(parameters, INPUT))
-        with processing_errors():
-            self._input = raster_path(layer, INPUT)
-            settings.environment().require()
-        self._crs = layer.crs()
-        return True
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        self.check_rules(parameters, context)
+        self._check_classes(parameters, context)
+        super().check(parameters, context)
 
     def work(
         self,
@@ -257,7 +227,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
     ) -> dict[str, Any]:
         bands = self.parameterAsString(parameters, BANDS, context)
         values = {
-            "input": self._input,
+            "input": self.paths[INPUT],
             "models": self._models(parameters, context),
             "classes": list(words(self.parameterAsString(parameters, CLASSES, context))),
             "bands": [part for part in re.split(r"\s*;\s*", bands.strip()) if part],
@@ -342,7 +312,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
     ) -> tuple[float, float, float, float] | None:
         if not is_given(parameters, EXTENT):
             return None
-        box = self.parameterAsExtent(parameters, EXTENT, context, self._crs)
+        box = self.parameterAsExtent(parameters, EXTENT, context, self.crs)
         return box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()
 
     def _area(
@@ -356,4 +326,4 @@ class LandcoverAlgorithm(FusionAlgorithm):
         source = self.parameterAsSource(parameters, AOI, context)
         if source is None:
             raise QgsProcessingException(self.invalidSourceError(parameters, AOI))
-        return write_polygons(source, self._crs, context, feedback)
+        return write_polygons(source, self.crs, context, feedback)

@@ -8,7 +8,6 @@ from typing import Any
 
 from qgis.core import (
     QgsProcessingContext,
-    QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingParameterBand,
@@ -18,13 +17,11 @@ from qgis.core import (
     QgsProcessingUtils,
 )
 
-from ..engine.errors import SegmenterError
 from ..engine.job import ClassArea
 from ..engine.majority_job import AREA_UNITS, DEFAULT_RADIUS, MAX_RADIUS, METHODS
-from . import settings
-from .base_algorithm import EngineAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, INTEGER
-from .parameters import is_given, raster_path, static_enum
+from .parameters import is_given, static_enum
 from .style import MaskStyle, style_on_load
 from .worker_run import run_in_worker
 
@@ -64,14 +61,11 @@ class MajorityFilterAlgorithm(EngineAlgorithm):
     TITLE = "Majority filter and sieve"
     SUMMARY_LINE = "Smooths a class raster by the vote of neighbours, and merges small areas."
     HELP = _HELP
+    RASTERS = (INPUT,)
     TAGS = (
         *("majority", "mode", "filter", "smooth", "sieve", "noise", "speckle", "salt and pepper"),
         *("generalize", "minimum mapping unit", "median", "land cover", "classification"),
     )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._input = ""
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         self.add(
@@ -122,32 +116,6 @@ class MajorityFilterAlgorithm(EngineAlgorithm):
         for name, (_, title) in NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, title))
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        try:
-            if is_given(parameters, INPUT):
-                layer = self.parameterAsRasterLayer(parameters, INPUT, context)
-                if layer is not None:
-                    raster_path(layer, INPUT)
-        except SegmenterError as error:
-            return False, str(error)
-        return super().checkParameterValues(parameters, context)
-
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        layer = self.parameterAsRasterLayer(parameters, INPUT, context)
-        if layer is None:
-            raise QgsProcessingException(self.invalidRasterError(parameters, INPUT))
-        with processing_errors():
-            self._input = raster_path(layer, INPUT)
-            settings.environment().require()
-        return True
-
     def work(
         self,
         parameters: dict[str, Any],
@@ -156,7 +124,7 @@ class MajorityFilterAlgorithm(EngineAlgorithm):
     ) -> dict[str, Any]:
         output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
         values = {
-            "input": self._input,
+            "input": self.paths[INPUT],
             "output": output,
             "radius": self.parameterAsInt(parameters, RADIUS, context),
             "min_area": self.parameterAsDouble(parameters, MIN_AREA, context),

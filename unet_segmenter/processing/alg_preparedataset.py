@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsCoordinateReferenceSystem,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputFile,
@@ -16,13 +15,12 @@ from qgis.core import (
     QgsProcessingOutputString,
 )
 
-from ..engine.errors import InputError, SegmenterError
+from ..engine.errors import InputError
 from ..runners import spec_texts
 from ..runners.training_choices import AUTO, READERS
 from . import dataset_parameters as its
-from . import settings
 from .area_of_interest import write_polygons
-from .base_algorithm import EngineAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm
 from .label_layer import LabelLayer
 from .parameters import is_given, raster_path
 from .worker_run import run_in_worker
@@ -56,7 +54,6 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
     def __init__(self) -> None:
         super().__init__()
         self._raster = ""
-        self._crs = QgsCoordinateReferenceSystem()
         self._labels = LabelLayer(self, its.LABELS, its.FIELD, field_needed=False)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
@@ -76,16 +73,11 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
         ):
             self.addOutput(QgsProcessingOutputNumber(name, title))
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        try:
-            self._check_source(parameters, context)
-            spec_texts.fractions(self.parameterAsString(parameters, its.FRACTIONS, context))
-            spec_texts.size(self.parameterAsString(parameters, its.SIZE, context))
-        except SegmenterError as error:
-            return False, str(error)
-        return super().checkParameterValues(parameters, context)
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        self._check_source(parameters, context)
+        spec_texts.fractions(self.parameterAsString(parameters, its.FRACTIONS, context))
+        spec_texts.size(self.parameterAsString(parameters, its.SIZE, context))
+        super().check(parameters, context)
 
     def _check_source(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         source = self.parameterAsEnumString(parameters, its.SOURCE, context)
@@ -105,19 +97,12 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
         if not folder.is_dir():
             raise InputError(f"{its.DATA}: there is no folder {folder}.")
 
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        with processing_errors():
-            settings.environment().require()
-            self._check_source(parameters, context)
+    def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        super().prepare(parameters, context)
+        self._check_source(parameters, context)
         if self.parameterAsEnumString(parameters, its.SOURCE, context) == its.GEO:
             layer = self.parameterAsRasterLayer(parameters, its.RASTER, context)
-            self._raster, self._crs = raster_path(layer, its.RASTER), layer.crs()
-        return True
+            self._raster, self.crs = raster_path(layer, its.RASTER), layer.crs()
 
     def work(
         self,
@@ -187,11 +172,11 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
         def whole(name: str) -> int:
             return int(self.parameterAsInt(parameters, name, context))
 
-        labels, field = self._labels.as_file(parameters, self._crs, context, feedback)
+        labels, field = self._labels.as_file(parameters, self.crs, context, feedback)
         areas = ""
         if is_given(parameters, its.AREAS):
             source = self.parameterAsSource(parameters, its.AREAS, context)
-            areas = write_polygons(source, self._crs, context, feedback, name=its.AREAS)
+            areas = write_polygons(source, self.crs, context, feedback, name=its.AREAS)
         bands = (
             self.parameterAsInts(parameters, its.BANDS, context)
             if is_given(parameters, its.BANDS)

@@ -8,7 +8,6 @@ from typing import Any
 
 from qgis.core import (
     QgsProcessingContext,
-    QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingParameterBand,
@@ -21,14 +20,13 @@ from qgis.core import (
 )
 
 from ..engine.crf_settings import SOLVERS, CrfSettings
-from ..engine.errors import JobError, SegmenterError
+from ..engine.errors import JobError
 from ..engine.job import ClassArea
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
 from ..runners.spec_texts import numbers
-from . import settings
-from .base_algorithm import EngineAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, INTEGER
-from .parameters import is_given, raster_path, static_enum
+from .parameters import is_given, static_enum
 from .style import MaskStyle, style_on_load
 from .worker_run import run_in_worker
 
@@ -98,14 +96,11 @@ class RefineAlgorithm(EngineAlgorithm):
     TITLE = "Refine a map by its image"
     SUMMARY_LINE = "Fits the classes of a map to the image that it was made from, by a dense CRF."
     HELP = _HELP
+    RASTERS = (INPUT, PROBABILITY, LABELS)
     TAGS = (
         *("crf", "conditional random field", "dense crf", "pydensecrf", "post-processing"),
         *("boundaries", "smooth", "land cover", "segmentation", "classification"),
     )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._paths: dict[str, str] = {}
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         self.add(
@@ -204,35 +199,12 @@ class RefineAlgorithm(EngineAlgorithm):
             advanced=True,
         )
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        try:
-            if is_given(parameters, PROBABILITY) == is_given(parameters, LABELS):
-                raise JobError("Give either PROBABILITY or LABELS: the map to refine.")
-            CrfSettings(**self._crf(parameters, context))
-            self._value_range(parameters, context)
-        except SegmenterError as error:
-            return False, str(error)
-        return super().checkParameterValues(parameters, context)
-
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        for name in (INPUT, PROBABILITY, LABELS):
-            if name != INPUT and not is_given(parameters, name):
-                continue
-            layer = self.parameterAsRasterLayer(parameters, name, context)
-            if layer is None:
-                raise QgsProcessingException(self.invalidRasterError(parameters, name))
-            with processing_errors():
-                self._paths[name.lower()] = raster_path(layer, name)
-        with processing_errors():
-            settings.environment().require()
-        return True
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        if is_given(parameters, PROBABILITY) == is_given(parameters, LABELS):
+            raise JobError("Give either PROBABILITY or LABELS: the map to refine.")
+        CrfSettings(**self._crf(parameters, context))
+        self._value_range(parameters, context)
+        super().check(parameters, context)
 
     def work(
         self,
@@ -244,7 +216,7 @@ class RefineAlgorithm(EngineAlgorithm):
         bands = self.parameterAsInts(parameters, BANDS, context)
         block_size = is_given(parameters, BLOCK_SIZE)
         values = {
-            **self._paths,
+            **{name.lower(): path for name, path in self.paths.items()},
             "output": output,
             "bands": list(bands) if is_given(parameters, BANDS) else [],
             "value_range": self._value_range(parameters, context),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import (
-    QgsCoordinateReferenceSystem,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -30,7 +29,7 @@ from ..engine.job import PRECISIONS, PROBABILITY_TYPES, RUNTIMES, JobResult, Job
 from ..runners.worker_process import WorkerProcess
 from . import settings
 from .area_of_interest import write_polygons
-from .base_algorithm import EngineAlgorithm, processing_errors
+from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, INTEGER, VECTOR_POLYGON
 from .feedback import FeedbackProgress
 from .parameters import (
@@ -43,7 +42,6 @@ from .parameters import (
     model_enum,
     model_file,
     model_reference,
-    raster_path,
     static_enum,
     without_unused_model,
 )
@@ -89,15 +87,11 @@ class SegmentAlgorithm(EngineAlgorithm):
         "Maps land cover, such as vegetation or roads, in a drone or aerial image with a U-Net."
     )
     HELP = _HELP
+    RASTERS = (INPUT,)
     TAGS = (
         *("land cover", "vegetation", "classification", "semantic segmentation", "deep learning"),
         *("u-net", "neural network", "mask", "drone", "uav", "aerial", "orthophoto", "onnx"),
     )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._input = ""
-        self._crs = QgsCoordinateReferenceSystem()
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         self._add_what()
@@ -216,33 +210,14 @@ class SegmentAlgorithm(EngineAlgorithm):
     def checkParameterValues(
         self, parameters: dict[str, Any], context: QgsProcessingContext
     ) -> tuple[bool, str]:
-        try:
-            card = model_card(model_reference(self, parameters, context))
-            if card:
-                card.select(class_names(self, parameters, CLASSES, context))
-                check_bands(self._bands(parameters, context), card)
-            if is_given(parameters, INPUT):
-                layer = self.parameterAsRasterLayer(parameters, INPUT, context)
-                if layer is not None:
-                    raster_path(layer, INPUT)
-        except SegmenterError as error:
-            return False, str(error)
         return super().checkParameterValues(without_unused_model(parameters), context)
 
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        layer = self.parameterAsRasterLayer(parameters, INPUT, context)
-        if layer is None:
-            raise QgsProcessingException(self.invalidRasterError(parameters, INPUT))
-        with processing_errors():
-            self._input = raster_path(layer, INPUT)
-            settings.environment().require()
-        self._crs = layer.crs()
-        return True
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        card = model_card(model_reference(self, parameters, context))
+        if card:
+            card.select(class_names(self, parameters, CLASSES, context))
+            check_bands(self._bands(parameters, context), card)
+        super().check(parameters, context)
 
     def work(
         self,
@@ -280,7 +255,7 @@ class SegmentAlgorithm(EngineAlgorithm):
         block_size, batch = number(BLOCK_SIZE), number(BATCH)
         output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
         return JobSpec(
-            input=self._input,
+            input=self.paths[INPUT],
             output=output,
             model=model_reference(self, parameters, context),
             classes=class_names(self, parameters, CLASSES, context),
@@ -310,7 +285,7 @@ class SegmentAlgorithm(EngineAlgorithm):
     ) -> tuple[float, float, float, float] | None:
         if not is_given(parameters, EXTENT):
             return None
-        box = self.parameterAsExtent(parameters, EXTENT, context, self._crs)
+        box = self.parameterAsExtent(parameters, EXTENT, context, self.crs)
         return box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()
 
     def _area(
@@ -324,7 +299,7 @@ class SegmentAlgorithm(EngineAlgorithm):
         source = self.parameterAsSource(parameters, AOI, context)
         if source is None:
             raise QgsProcessingException(self.invalidSourceError(parameters, AOI))
-        return write_polygons(source, self._crs, context, feedback)
+        return write_polygons(source, self.crs, context, feedback)
 
     def _raster(
         self, parameters: dict[str, Any], name: str, context: QgsProcessingContext

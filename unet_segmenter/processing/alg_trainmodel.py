@@ -15,12 +15,12 @@ from qgis.core import (
     QgsProcessingOutputString,
 )
 
-from ..engine.errors import InputError, JobError, RuntimeMissingError, SegmenterError
+from ..engine.errors import InputError, JobError, RuntimeMissingError
 from ..runners import spec_texts
 from ..runners.training_choices import describe_dataset, or_none, yes_or_no
 from . import settings
 from . import training_parameters as its
-from .base_algorithm import BaseAlgorithm, processing_errors
+from .base_algorithm import BaseAlgorithm
 from .parameters import class_names, is_given
 from .worker_run import run_in_worker
 
@@ -95,32 +95,19 @@ class TrainModelAlgorithm(BaseAlgorithm):
         problem = settings.why_not_train()
         return not problem, problem
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        try:
-            if is_given(parameters, its.DATASET):
-                self._check_classes(parameters, context)
-            self._start(parameters, context)
-            for name in (its.ENCODER, its.START_FILE):
-                self._existing(parameters, name, context)
-            self._name(parameters, context)
-        except SegmenterError as error:
-            return False, str(error)
-        return super().checkParameterValues(parameters, context)
-
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        with processing_errors():
-            problem = settings.why_not_train()
-            if problem:
-                raise RuntimeMissingError(problem)
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        if is_given(parameters, its.DATASET):
             self._check_classes(parameters, context)
-        return True
+        self._start(parameters, context)
+        for name in (its.ENCODER, its.START_FILE):
+            self._existing(parameters, name, context)
+        self._name(parameters, context)
+
+    def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        problem = settings.why_not_train()
+        if problem:
+            raise RuntimeMissingError(problem)
+        self._check_classes(parameters, context)
 
     def work(
         self,

@@ -7,7 +7,6 @@ from typing import Any
 
 from qgis.core import (
     QgsProcessingContext,
-    QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingParameterBand,
@@ -17,11 +16,10 @@ from qgis.core import (
     QgsProcessingParameterVectorDestination,
 )
 
-from ..engine.errors import SegmenterError
-from . import settings
-from .base_algorithm import EngineAlgorithm, processing_errors
+from ..engine.errors import JobError
+from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, VECTOR_POLYGON
-from .parameters import class_names, is_given, raster_path
+from .parameters import class_names
 from .polygon_style import PolygonStyle
 from .style import style_on_load
 from .worker_run import run_in_worker
@@ -59,15 +57,11 @@ class VectorizeAlgorithm(EngineAlgorithm):
     TITLE = "Vectorize a map"
     SUMMARY_LINE = "Makes polygons of a class raster, with class, area, perimeter and confidence."
     HELP = _HELP
+    RASTERS = (INPUT, CONFIDENCE)
     TAGS = (
         *("polygonize", "vectorise", "raster to vector", "polygons", "area", "perimeter"),
         *("simplify", "topology", "land cover", "classification", "segmentation"),
     )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._input = ""
-        self._confidence: str | None = None
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         self.add(
@@ -119,39 +113,16 @@ class VectorizeAlgorithm(EngineAlgorithm):
         for name, (_, title) in NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, title))
 
-    def checkParameterValues(
-        self, parameters: dict[str, Any], context: QgsProcessingContext
-    ) -> tuple[bool, str]:
-        try:
-            for name in (INPUT, CONFIDENCE):
-                self._path(parameters, name, context)
-        except SegmenterError as error:
-            return False, str(error)
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        super().check(parameters, context)
         target = parameters.get(OUTPUT)
-        if target is not None and self.provider() is not None:
-            definition = self.parameterDefinition(OUTPUT)
-            fits, problem = self.provider().isSupportedOutputValue(target, definition, context)
-            if not fits:
-                problem = problem.rstrip(".")
-                return False, f"{problem}. Polygons are written as GeoPackage: name a .gpkg file."
-        return super().checkParameterValues(parameters, context)
-
-    def prepareAlgorithm(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
-    ) -> bool:
-        with processing_errors():
-            path = self._path(parameters, INPUT, context)
-            if path is None:
-                raise QgsProcessingException(self.invalidRasterError(parameters, INPUT))
-            self._input = path
-            self._confidence = self._path(parameters, CONFIDENCE, context)
-            if is_given(parameters, CONFIDENCE) and self._confidence is None:
-                raise QgsProcessingException(self.invalidRasterError(parameters, CONFIDENCE))
-            settings.environment().require()
-        return True
+        if target is None or self.provider() is None:
+            return
+        definition = self.parameterDefinition(OUTPUT)
+        fits, problem = self.provider().isSupportedOutputValue(target, definition, context)
+        if not fits:
+            problem = problem.rstrip(".")
+            raise JobError(f"{problem}. Polygons are written as GeoPackage: name a .gpkg file.")
 
     def work(
         self,
@@ -161,9 +132,9 @@ class VectorizeAlgorithm(EngineAlgorithm):
     ) -> dict[str, Any]:
         output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
         values = {
-            "input": self._input,
+            "input": self.paths[INPUT],
             "output": output,
-            "confidence": self._confidence,
+            "confidence": self.paths.get(CONFIDENCE),
             "simplify": self.parameterAsDouble(parameters, SIMPLIFY, context),
             "min_area": self.parameterAsDouble(parameters, MIN_AREA, context),
             "classes": class_names(self, parameters, CLASSES, context),
@@ -174,12 +145,3 @@ class VectorizeAlgorithm(EngineAlgorithm):
         style_on_load(context, output, PolygonStyle(result["classes"], "class"))
         numbers = {name: result.get(key) for name, (key, _) in NUMBERS.items()}
         return {OUTPUT: result["outputs"][OUTPUT], **numbers}
-
-    def _path(
-        self, parameters: dict[str, Any], name: str, context: QgsProcessingContext
-    ) -> str | None:
-        """Path of a raster; None where none is given, or none that QGIS can open."""
-        if not is_given(parameters, name):
-            return None
-        layer = self.parameterAsRasterLayer(parameters, name, context)
-        return None if layer is None else raster_path(layer, name)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
@@ -21,6 +22,7 @@ from ..engine.model_library import resources_folder
 from . import settings
 from .compat import ADVANCED
 from .feedback import interrupt_cancels
+from .parameters import is_given, raster_path
 
 
 def icon(name: str) -> QIcon:
@@ -87,6 +89,31 @@ class BaseAlgorithm(QgsProcessingAlgorithm):
             parameter.setFlags(parameter.flags() | ADVANCED)
         self.addParameter(parameter)
 
+    def checkParameterValues(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        try:
+            self.check(parameters, context)
+        except SegmenterError as error:
+            return False, str(error)
+        return super().checkParameterValues(parameters, context)
+
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        """Refuse, by a `SegmenterError`, values that no run could honour."""
+
+    def prepareAlgorithm(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> bool:
+        with processing_errors():
+            self.prepare(parameters, context)
+        return True
+
+    def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        """Take what the run needs from layers: QGIS calls it in the thread that they live in."""
+
     def processAlgorithm(
         self,
         parameters: dict[str, Any],
@@ -108,11 +135,42 @@ class BaseAlgorithm(QgsProcessingAlgorithm):
 
 
 class EngineAlgorithm(BaseAlgorithm):
-    """An algorithm that calculates in the engine's environment, and says so where it is absent."""
+    """An algorithm that calculates in the engine's environment, and says so where it is absent.
+
+    ``RASTERS`` names the parameters whose layers the engine reads as files. The first must be
+    given; its CRS is that of the run.
+    """
+
+    RASTERS: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths: dict[str, str] = {}
+        self.crs = QgsCoordinateReferenceSystem()
 
     def canExecute(self) -> tuple[bool, str]:
         environment = settings.environment()
         return environment.usable, "" if environment.usable else environment.message
+
+    def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        for name in self.RASTERS:
+            layer = is_given(parameters, name) and self.parameterAsRasterLayer(
+                parameters, name, context
+            )
+            if layer:  # QGIS itself refuses what is no raster
+                raster_path(layer, name)
+
+    def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        for number, name in enumerate(self.RASTERS):
+            if number and not is_given(parameters, name):
+                continue
+            layer = self.parameterAsRasterLayer(parameters, name, context)
+            if layer is None:
+                raise QgsProcessingException(self.invalidRasterError(parameters, name))
+            self.paths[name] = raster_path(layer, name)
+            if not number:
+                self.crs = layer.crs()
+        settings.environment().require()
 
 
 @contextlib.contextmanager
