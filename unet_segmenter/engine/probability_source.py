@@ -19,6 +19,7 @@ from .geometry import PixelWindow
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
 from .raster import RasterGrid, RasterSource
 from .shares import PROBABILITY_STEPS, FloatArray, decode_shares
+from .warp_hint import how_to_align
 
 # A range that holds no nodata value: a pixel is nodata where any band has it.
 _NO_VALUES = (math.inf, -math.inf)
@@ -191,15 +192,4 @@ def _on_other_grids(first: RasterSource, odd: list[tuple[RasterSource, list[str]
     """What differs from the first raster's grid, and how to warp it."""
     told = "; ".join(f"{source.path} in {' and '.join(found)}" for source, found in odd)
     sentence = f"Not all inputs lie on the grid of {first.path}: they differ, {told}. "
-    if not all(source.is_georeferenced for source in (first, *(source for source, _ in odd))):
-        return sentence + "One of them has no CRS, so they cannot be aligned."
-    xmin, ymin, xmax, ymax = first.grid.bounds()
-    height, width = first.grid.shape
-    crs = first.grid.crs_text()
-    crs = crs if len(crs) < 40 else f"CRS_OF_{Path(first.path).stem}"
-    commands = " and ".join(
-        f"gdalwarp -r bilinear -t_srs {crs} -te {xmin!r} {ymin!r} {xmax!r} {ymax!r} "
-        f"-ts {width} {height} {source.path} {Path(source.path).stem}_aligned.tif"
-        for source, _ in odd
-    )
-    return f"{sentence}Choose ALIGN (--align) to warp them, or warp them yourself: {commands}"
+    return sentence + how_to_align(first, [source for source, _ in odd], "bilinear")

@@ -17,6 +17,7 @@ from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
 from .raster import LabelledPolygons, RasterSource
 from .vector import layer_fields, read_labelled_polygons
+from .warp_hint import how_to_align
 
 PALETTE = (
     "#bdbdbd", "#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d",
@@ -124,22 +125,10 @@ def open_reference(job: EvaluateJob, source: RasterSource, stack: ExitStack) -> 
     if not job.align:
         raise InputError(
             f"{job.reference} lies on another grid than {job.input}: they differ in "
-            f"{' and '.join(differences)}. {_remedy(source, raster)}"
+            f"{' and '.join(differences)}. {how_to_align(source, [raster], 'near')}"
         )
     aligned = stack.enter_context(RasterSource.aligned(job.reference, source.grid))
     return RasterReference(aligned, job.reference_band)
-
-
-def _remedy(source: RasterSource, raster: RasterSource) -> str:
-    if not (source.is_georeferenced and raster.is_georeferenced):
-        return "One of them has no CRS, so they cannot be aligned: make both of one size."
-    xmin, ymin, xmax, ymax = source.grid.bounds()
-    height, width = source.grid.shape
-    return (
-        "Choose ALIGN (--align) to warp the reference by nearest neighbour, or warp it yourself: "
-        f"gdalwarp -r near -te {xmin!r} {ymin!r} {xmax!r} {ymax!r} -ts {width} {height} "
-        f"-t_srs CRS_OF_{Path(source.path).stem} {raster.path} aligned.tif"
-    )
 
 
 def _polygon_reference(job: EvaluateJob, field: str, source: RasterSource) -> PolygonReference:

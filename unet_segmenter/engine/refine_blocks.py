@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from .reference import PALETTE, check_band, read_classes
 from .refine import refine, unary_from_labels, unary_from_probabilities
 from .refine_job import RefineJob
 from .tiling import Block
+from .warp_hint import how_to_align
 
 FloatArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -150,7 +150,11 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
     differences = image.grid.differences(source.grid)
     if differences:
         if not job.align:
-            raise InputError(_on_another_grid(job, image, source, differences))
+            hint = how_to_align(image, [source], "bilinear" if job.probability else "near")
+            raise InputError(
+                f"{source.path} lies on another grid than {image.path}: they differ in "
+                f"{' and '.join(differences)}. {hint}"
+            )
         method = "bilinear" if job.probability else "nearest"
         source = stack.enter_context(RasterSource.aligned(job.map, image.grid, method))
     if legend is not None:
@@ -245,23 +249,3 @@ def choose_value_range(
         return 0.0, 255.0
     low, high = (float(v) for v in np.percentile(values.astype(np.float64), (0.5, 99.5)))
     return (low, high) if high > low else (low, low + 1)
-
-
-def _on_another_grid(
-    job: RefineJob, image: RasterSource, source: RasterSource, differences: list[str]
-) -> str:
-    sentence = (
-        f"{source.path} lies on another grid than {image.path}: they differ in "
-        f"{' and '.join(differences)}. "
-    )
-    if not (image.is_georeferenced and source.is_georeferenced):
-        return sentence + "One of them has no CRS, so they cannot be aligned."
-    xmin, ymin, xmax, ymax = image.grid.bounds()
-    height, width = image.grid.shape
-    crs = image.grid.crs_text()
-    crs = crs if len(crs) < 40 else f"CRS_OF_{Path(image.path).stem}"
-    return (
-        f"{sentence}Choose ALIGN (--align) to warp it, or warp it yourself: gdalwarp -r "
-        f"{'bilinear' if job.probability else 'near'} -t_srs {crs} -te {xmin!r} {ymin!r} {xmax!r} "
-        f"{ymax!r} -ts {width} {height} {source.path} {Path(source.path).stem}_aligned.tif"
-    )
