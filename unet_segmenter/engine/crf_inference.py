@@ -21,9 +21,10 @@ from .crf_settings import CrfSettings
 FloatArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-# A pixel whose class stays and leads by this share of all that its neighbours can pull is settled:
-# it goes on to pull others, and is not inferred again.
+# A pixel whose class stays and leads by this share of all that its neighbours can pull, and by
+# this energy at least, is settled: it goes on to pull others, and is not inferred again.
 _SETTLED = 0.9
+_LEAST_LEAD = 7.0
 # One in so many points is few enough to sum up the surroundings of each by itself.
 _SPARSE = 8
 
@@ -80,7 +81,7 @@ def mean_field(
     kernels.splat(base, marginals, pixels, np.flatnonzero(fixed), corners, shares)
     spread, other = np.empty_like(base), np.empty_like(base)
     pull = shares * np.float32(settings.compat)
-    enough = np.float32(_SETTLED * (settings.compat + settings.compat_gaussian))
+    enough = max(_SETTLED * (settings.compat + settings.compat_gaussian), _LEAST_LEAD)
     for _ in range(settings.iterations):
         stop()
         spread[:] = base
@@ -89,7 +90,7 @@ def mean_field(
         settled = np.zeros(len(points), bool)
         changed = kernels.update(
             *(marginals, energies, plane.smooth_at(marginals, pixels, points), plane.pull),
-            *(blurred, pixels, points, corners, pull, enough, settled),
+            *(blurred, pixels, points, corners, pull, np.float32(enough), settled),
         )
         if not changed:
             break

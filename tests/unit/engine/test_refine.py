@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unet_segmenter.engine import crf_inference, crf_kernels
 from unet_segmenter.engine.crf_settings import CrfSettings
 from unet_segmenter.engine.errors import JobError, RuntimeMissingError
 from unet_segmenter.engine.geometry import PixelWindow
@@ -57,6 +58,29 @@ def test_labels_are_those_of_the_reference_implementation(bands):
     assert (expected.argmax(-1) != unary.argmax(-1)).mean() > 0.05, "the reference changes much"
     assert (found.argmax(-1) == expected.argmax(-1)).mean() >= 0.999
     assert np.abs(found - expected).mean() < 0.01
+
+
+@pytest.mark.parametrize(("compat", "most"), [(3, 1), (10, 0.5), (40, 0.5)])
+def test_settled_pixels_are_left_out_and_the_labels_stay(monkeypatch, compat, most):
+    image, probabilities, _ = scene(seed=4, side=160)
+    unary, valid = unary_from_probabilities(probabilities), everywhere(image)
+    long = CrfSettings(sxy=12, srgb=8, compat=compat, iterations=20)
+    inferred = []
+    update = crf_kernels.update
+
+    def counted(*arguments):
+        inferred.append(len(arguments[6]))
+        return update(*arguments)
+
+    monkeypatch.setattr(crf_kernels, "update", counted)
+    found = refine(image, unary, valid, long).argmax(-1)
+    left = inferred[-1]
+    monkeypatch.setattr(crf_inference, "_SETTLED", np.inf)
+    expected = refine(image, unary, valid, long).argmax(-1)
+    assert inferred[-1] == inferred[0] == valid.size, "nothing is settled then"
+    assert left < most * valid.size
+    assert (expected != unary.argmax(-1)).mean() > 0.05
+    assert (found == expected).mean() >= 0.999
 
 
 def test_a_speck_of_the_surrounding_colour_vanishes_and_one_of_its_own_colour_stays():
