@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,9 @@ class FusionTableSpec:
             raise JobError(f"every must be 1 or more, not {self.every}")
 
 
+Way = tuple[str, bool, str]
+"""Method of fusion, whether calibrated, and refinement."""
+
 Refinement = Callable[[np.ndarray, np.ndarray, np.ndarray, FusionTableSpec], np.ndarray]
 
 
@@ -140,38 +143,20 @@ def fusion_table(spec: FusionTableSpec, progress: Progress) -> dict[str, Any]:
         for calibrated in (False, True)
         for refinement in REFINEMENTS
     ]
-    matrices = {way: np.zeros((len(names) + 1,) * 2, np.int64) for way in ways}
-    claims = {calibrated: np.zeros(2, np.int64) for calibrated in (False, True)}
+    counts = _Counts(ways, len(names))
     for done, sample in enumerate(samples, 1):
-        fold = folds[sample.name]
-        image, mask = dataset.read(sample)
-        steps = np.load(fold.predictions / f"{sample.name}.npz")["p"]
-        for calibrated in (False, True):
-            fitted = fold.fitted if calibrated else [NO_CALIBRATION] * len(names)
-            p = apply_calibration(decode_shares(steps)[0], [one.calibration for one in fitted])
-            for method in FUSION_METHODS:
-                rules = FusionRules(
-                    method,
-                    tuple(range(1, len(names) + 1)),
-                    tuple(one.threshold for one in fitted),
-                    fold.rarest_first,
-                )
-                labels = fuse(p, rules, np.ones(mask.shape, bool))
-                for name, refined in _refined(image, p, labels, spec):
-                    # A sum of class numbers may be no class.
-                    known = np.where(refined > len(names), UNKNOWN_VALUE, refined)
-                    matrices[method, calibrated, name] += confusion_matrix(
-                        known, mask, len(names) + 1
-                    )
-            claims[calibrated] += [np.count_nonzero(conflict(p, rules) > 1), mask.size]
+        _count(counts, dataset, sample, folds[sample.name], spec)
         if progress.cancelled():
             raise Cancelled("Cancelled; nothing was written.")
         progress.advance(done, len(samples), "fusing and refining")
     results = {
         "data": dataset.title, "images": len(samples), "classes": names,
         "calibration": asdict(spec.calibration), "radius": spec.radius, "crf": asdict(spec.crf),
-        "conflict": {"as they are": _share(claims[False]), "calibrated": _share(claims[True])},
-        "rows": [_row(way, matrix, names) for way, matrix in matrices.items()],
+        "conflict": {
+            "as they are": _share(counts.claims[False]),
+            "calibrated": _share(counts.claims[True]),
+        },
+        "rows": [_row(way, matrix, names) for way, matrix in counts.matrices.items()],
     }  # fmt: skip
     _write(Path(spec.output), results)
     if spec.card:
@@ -220,6 +205,45 @@ def _folds(folder: Path, names: Sequence[str], plan: CalibrationPlan) -> dict[st
     return found
 
 
+class _Counts:
+    """What was found so far: a confusion matrix a way, and how many pixels several classes claim.
+
+    `claims` holds two numbers each: pixels claimed by more than one class, and all.
+    """
+
+    def __init__(self, ways: Sequence[Way], classes: int) -> None:
+        self.matrices = {way: np.zeros((classes + 1, classes + 1), np.int64) for way in ways}
+        self.claims = {calibrated: np.zeros(2, np.int64) for calibrated in (False, True)}
+
+
+def _count(
+    counts: _Counts, dataset: Dataset, sample: Sample, fold: _Fold, spec: FusionTableSpec
+) -> None:
+    """Fuse and refine one image in each way, and count it against its mask."""
+    classes = len(dataset.classes)
+    image, mask = dataset.read(sample)
+    steps = np.load(fold.predictions / f"{sample.name}.npz")["p"]
+    for calibrated in (False, True):
+        fitted = fold.fitted if calibrated else [NO_CALIBRATION] * classes
+        p = apply_calibration(decode_shares(steps)[0], [one.calibration for one in fitted])
+        for method in FUSION_METHODS:
+            rules = FusionRules(
+                method,
+                tuple(range(1, classes + 1)),
+                tuple(one.threshold for one in fitted),
+                fold.rarest_first,
+            )
+            labels = fuse(p, rules, np.ones(mask.shape, bool))
+            for name, refinement in REFINEMENTS.items():
+                refined = refinement(image, p, labels, spec)
+                # A sum of class numbers may be no class.
+                known = np.where(refined > classes, UNKNOWN_VALUE, refined)
+                matrix = confusion_matrix(known, mask, classes + 1)
+                counts.matrices[method, calibrated, name] += matrix
+        several = int(np.count_nonzero(conflict(p, rules) > 1))
+        counts.claims[calibrated] += np.array([several, mask.size])
+
+
 def _samples(dataset: Dataset, folds: Mapping[str, _Fold], spec: FusionTableSpec) -> list[Sample]:
     wanted = set(spec.names)
     if absent := sorted(wanted - folds.keys()):
@@ -235,18 +259,11 @@ def _samples(dataset: Dataset, folds: Mapping[str, _Fold], spec: FusionTableSpec
     return samples[:: spec.every]
 
 
-def _refined(
-    image: np.ndarray, p: np.ndarray, labels: np.ndarray, spec: FusionTableSpec
-) -> Iterator[tuple[str, np.ndarray]]:
-    for name, refinement in REFINEMENTS.items():
-        yield name, refinement(image, p, labels, spec)
-
-
 def _share(claims: np.ndarray) -> float | None:
     return rounded(claims[0] / claims[1])
 
 
-def _row(way: tuple[str, bool, str], matrix: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+def _row(way: Way, matrix: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     method, calibrated, refinement = way
     counts = counts_of_confusion(matrix)
     iou = counts.scores()["iou"]
