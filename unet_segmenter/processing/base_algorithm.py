@@ -154,10 +154,10 @@ class EngineAlgorithm(BaseAlgorithm):
 
     def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         for name in self.RASTERS:
-            layer = is_given(parameters, name) and self.parameterAsRasterLayer(
-                parameters, name, context
-            )
-            if layer:  # QGIS itself refuses what is no raster
+            if not is_given(parameters, name):
+                continue
+            layer = self.parameterAsRasterLayer(parameters, name, context)
+            if layer is not None:  # QGIS itself refuses what is no raster
                 raster_path(layer, name)
 
     def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
