@@ -167,7 +167,8 @@ def _identity(recipe: Recipe) -> Any:
     if not changes["description"]:
         changes["description"] = f"{recipe.preset.title}."
     identity = Identity.of(recipe.dataset, Path(spec.output).name, **changes)
-    return replace(identity, sources=(*identity.sources, *_first_sources(spec)))
+    others = [one for one in _first_sources(spec) if one not in identity.sources]
+    return replace(identity, sources=(*identity.sources, *others))
 
 
 def _first_sources(spec: TrainSpec) -> tuple[dict[str, str], ...]:
@@ -177,7 +178,7 @@ def _first_sources(spec: TrainSpec) -> tuple[dict[str, str], ...]:
     found: list[dict[str, str]] = [SOURCE] if spec.encoder else []
     if spec.start and (card := _card_of(Path(spec.start))) is not None:
         told = {key: str(card.get(key) or "") for key in ("title", "license", "citation")}
-        found.append({**told, "title": f"first weights: {card.get('name')}, {told['title']}"})
+        found.append({**told, "title": f"first weights: {_name_of(card)}, {told['title']}"})
         found += [one for one in card.get("sources", ()) if one not in found]
     return tuple(found)
 
@@ -186,6 +187,10 @@ def _card_of(start: Path) -> dict[str, Any] | None:
     """Return the card of a model's folder, or of the model that a run's folder became."""
     model = start.with_name(start.name.removesuffix(".run"))
     return read_json(start / CARD_NAME) or read_json(model / CARD_NAME)
+
+
+def _name_of(card: Mapping[str, Any]) -> str:
+    return f"{card.get('name')} {card.get('version')}"
 
 
 def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
@@ -199,7 +204,8 @@ def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
     if spec.encoder:
         told["encoder"] = Path(spec.encoder).name
     if spec.start:
-        told["started_from"] = Path(spec.start).name
+        card = _card_of(Path(spec.start))
+        told["started_from"] = Path(spec.start).name if card is None else _name_of(card)
     if spec.freeze != "none":
         told["frozen"] = spec.freeze
     return told
