@@ -24,7 +24,7 @@ from unet_segmenter.engine.metrics import confusion_matrix, counts_of_confusion,
 from unet_segmenter.engine.model_card import UNKNOWN_VALUE
 from unet_segmenter.engine.predict import calibrate as apply_calibration
 from unet_segmenter.engine.progress import Progress
-from unet_segmenter.engine.refine import refine, unary_from_labels
+from unet_segmenter.engine.refine import refine, unary_from_labels, unary_from_probabilities
 from unet_segmenter.engine.shares import decode_shares
 
 from .calibrate import CalibrationPlan, ClassCalibration, calibrate
@@ -81,30 +81,50 @@ class FusionTableSpec:
 Way = tuple[str, bool, str]
 """Method of fusion, whether calibrated, and refinement."""
 
-Refinement = Callable[[np.ndarray, np.ndarray, np.ndarray, FusionTableSpec], np.ndarray]
+
+@dataclass(frozen=True)
+class _Fused:
+    """A fused map with what it was made of.
+
+    Attributes
+    ----------
+    image, p, labels : ndarray, shapes (H, W, B), (H, W, K) and (H, W)
+        The image, a probability a class, and the classes that fusion decided for.
+    most_probable : bool
+        Whether the classes are the most probable ones.
+    """
+
+    image: np.ndarray
+    p: np.ndarray
+    labels: np.ndarray
+    most_probable: bool
 
 
-def _as_fused(
-    _image: np.ndarray, _p: np.ndarray, labels: np.ndarray, _spec: FusionTableSpec
-) -> np.ndarray:
-    return labels
+Refinement = Callable[[_Fused, FusionTableSpec], np.ndarray]
 
 
-def _majority(
-    _image: np.ndarray, _p: np.ndarray, labels: np.ndarray, spec: FusionTableSpec
-) -> np.ndarray:
-    return majority_filter(labels, spec.radius)
+def _as_fused(fused: _Fused, _spec: FusionTableSpec) -> np.ndarray:
+    return fused.labels
 
 
-def _crf_of_labels(
-    image: np.ndarray, p: np.ndarray, labels: np.ndarray, spec: FusionTableSpec
-) -> np.ndarray:
-    """Refine as the course does, from the labels that occur; "unknown" is one of them."""
-    values = np.unique(labels)
-    if values.size < 2:
-        return labels
-    unary = unary_from_labels(labels, values.tolist(), spec.crf.gt_prob)
-    found = refine(image, unary, np.ones(labels.shape, bool), spec.crf)
+def _majority(fused: _Fused, spec: FusionTableSpec) -> np.ndarray:
+    return majority_filter(fused.labels, spec.radius)
+
+
+def _crf(fused: _Fused, spec: FusionTableSpec) -> np.ndarray:
+    """Refine as `landcover` does: by the probabilities, unless the fusion decided otherwise.
+
+    Then the classes that occur are what is known; "unknown" is one of them.
+    """
+    if fused.most_probable:
+        values = np.arange(1, fused.p.shape[-1] + 1, dtype=np.uint8)
+        unary = unary_from_probabilities(fused.p)
+    else:
+        values = np.unique(fused.labels)
+        if values.size < 2:
+            return fused.labels
+        unary = unary_from_labels(fused.labels, values.tolist(), spec.crf.gt_prob)
+    found = refine(fused.image, unary, np.ones(fused.labels.shape, bool), spec.crf)
     refined: np.ndarray = values[found.argmax(-1)]
     return refined
 
@@ -112,7 +132,7 @@ def _crf_of_labels(
 REFINEMENTS: dict[str, Refinement] = {
     "none": _as_fused,
     "majority": _majority,
-    "crf": _crf_of_labels,
+    "crf": _crf,
 }
 """What is done to a fused map, by name."""
 
@@ -234,8 +254,9 @@ def _count(
                 fold.rarest_first,
             )
             labels = fuse(p, rules, np.ones(mask.shape, bool))
+            fused = _Fused(image, p, labels, method == "argmax")
             for name, refinement in REFINEMENTS.items():
-                refined = refinement(image, p, labels, spec)
+                refined = refinement(fused, spec)
                 # A sum of class numbers may be no class.
                 known = np.where(refined > classes, UNKNOWN_VALUE, refined)
                 matrix = confusion_matrix(known, mask, classes + 1)
