@@ -22,9 +22,11 @@ FloatArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 # A pixel whose class stays and leads by this share of all that its neighbours can pull, and by
-# this energy at least, is settled: it goes on to pull others, and is not inferred again.
+# this energy at least, is settled: it goes on to pull others, and is not inferred for some steps.
 _SETTLED = 0.9
 _LEAST_LEAD = 7.0
+# In every so many-th step all pixels are inferred: a front of classes may have come near.
+_REVIEW = 8
 # One in so many points is few enough to sum up the surroundings of each by itself.
 _SPARSE = 8
 
@@ -77,13 +79,16 @@ def mean_field(
     plane = _Plane(used, classes, settings)
     fixed = np.ones(len(pixels), bool)
     fixed[points] = False
-    base = np.zeros((rows, classes), np.float32)
-    kernels.splat(base, marginals, pixels, np.flatnonzero(fixed), corners, shares)
-    spread, other = np.empty_like(base), np.empty_like(base)
+    alone = np.zeros((rows, classes), np.float32)
+    kernels.splat(alone, marginals, pixels, np.flatnonzero(fixed), corners, shares)
+    base, spread, other = alone, np.empty_like(alone), np.empty_like(alone)
     pull = shares * np.float32(settings.compat)
     enough = max(_SETTLED * (settings.compat + settings.compat_gaussian), _LEAST_LEAD)
+    everyone, until_review = points, 0
     for _ in range(settings.iterations):
         stop()
+        if not until_review:
+            points, base, until_review = everyone, alone.copy(), _REVIEW
         spread[:] = base
         kernels.splat(spread, marginals, pixels, points, corners, shares)
         blurred = kernels.blur(spread, other, neighbours)
@@ -92,10 +97,11 @@ def mean_field(
             *(marginals, energies, plane.smooth_at(marginals, pixels, points), plane.pull),
             *(blurred, pixels, points, corners, pull, np.float32(enough), settled),
         )
-        if not changed:
+        if not changed and len(points) == len(everyone):
             break
         kernels.splat(base, marginals, pixels, points[settled], corners, shares)
         points = points[~settled]
+        until_review = until_review - 1 if changed else 0
     result = marginals.reshape(unary.shape)
     result[~used] = unary[~used]
     return result

@@ -60,7 +60,7 @@ def test_labels_are_those_of_the_reference_implementation(bands):
     assert np.abs(found - expected).mean() < 0.01
 
 
-@pytest.mark.parametrize(("compat", "most"), [(3, 1), (10, 0.5), (40, 0.5)])
+@pytest.mark.parametrize(("compat", "most"), [(3, 1), (10, 0.6), (40, 0.6)])
 def test_settled_pixels_are_left_out_and_the_labels_stay(monkeypatch, compat, most):
     image, probabilities, _ = scene(seed=4, side=160)
     unary, valid = unary_from_probabilities(probabilities), everywhere(image)
@@ -74,13 +74,13 @@ def test_settled_pixels_are_left_out_and_the_labels_stay(monkeypatch, compat, mo
 
     monkeypatch.setattr(crf_kernels, "update", counted)
     found = refine(image, unary, valid, long).argmax(-1)
-    left = inferred[-1]
+    share = np.mean(inferred) / valid.size
     monkeypatch.setattr(crf_inference, "_SETTLED", np.inf)
     expected = refine(image, unary, valid, long).argmax(-1)
     assert inferred[-1] == inferred[0] == valid.size, "nothing is settled then"
-    assert left < most * valid.size
+    assert share < most
     assert (expected != unary.argmax(-1)).mean() > 0.05
-    assert (found == expected).mean() >= 0.999
+    assert (found == expected).mean() >= 0.9998
 
 
 def test_a_speck_of_the_surrounding_colour_vanishes_and_one_of_its_own_colour_stays():
