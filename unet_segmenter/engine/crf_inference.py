@@ -84,11 +84,11 @@ def mean_field(
     base, spread, other = alone, np.empty_like(alone), np.empty_like(alone)
     pull = shares * np.float32(settings.compat)
     enough = max(_SETTLED * (settings.compat + settings.compat_gaussian), _LEAST_LEAD)
-    everyone, until_review = points, 0
-    for _ in range(settings.iterations):
+    everyone = points
+    for step in range(settings.iterations):
         stop()
-        if not until_review:
-            points, base, until_review = everyone, alone.copy(), _REVIEW
+        if step % _REVIEW == 0:
+            points, base = everyone, alone.copy()
         spread[:] = base
         kernels.splat(spread, marginals, pixels, points, corners, shares)
         blurred = kernels.blur(spread, other, neighbours)
@@ -97,11 +97,10 @@ def mean_field(
             *(marginals, energies, plane.smooth_at(marginals, pixels, points), plane.pull),
             *(blurred, pixels, points, corners, pull, np.float32(enough), settled),
         )
-        if not changed and len(points) == len(everyone):
+        if not changed:
             break
         kernels.splat(base, marginals, pixels, points[settled], corners, shares)
         points = points[~settled]
-        until_review = until_review - 1 if changed else 0
     result = marginals.reshape(unary.shape)
     result[~used] = unary[~used]
     return result

@@ -60,7 +60,7 @@ def test_labels_are_those_of_the_reference_implementation(bands):
     assert np.abs(found - expected).mean() < 0.01
 
 
-@pytest.mark.parametrize(("compat", "most"), [(3, 1), (10, 0.6), (40, 0.6)])
+@pytest.mark.parametrize(("compat", "most"), [(3, 1), (10, 0.7), (40, 0.8)])
 def test_settled_pixels_are_left_out_and_the_labels_stay(monkeypatch, compat, most):
     image, probabilities, _ = scene(seed=4, side=160)
     unary, valid = unary_from_probabilities(probabilities), everywhere(image)
@@ -74,11 +74,12 @@ def test_settled_pixels_are_left_out_and_the_labels_stay(monkeypatch, compat, mo
 
     monkeypatch.setattr(crf_kernels, "update", counted)
     found = refine(image, unary, valid, long).argmax(-1)
-    share = np.mean(inferred) / valid.size
+    pixels = sum(inferred)
+    inferred.clear()
     monkeypatch.setattr(crf_inference, "_SETTLED", np.inf)
     expected = refine(image, unary, valid, long).argmax(-1)
-    assert inferred[-1] == inferred[0] == valid.size, "nothing is settled then"
-    assert share < most
+    assert set(inferred) == {valid.size}, "nothing is settled then"
+    assert pixels < most * sum(inferred)
     assert (expected != unary.argmax(-1)).mean() > 0.05
     assert (found == expected).mean() >= 0.9998
 
