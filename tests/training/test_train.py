@@ -105,7 +105,7 @@ def test_a_hot_start_from_a_model_of_the_library_is_told_and_learns_on(trained, 
     train(spec, listener)
     assert "layer head_conv: classes kept: road; fresh: none" in listener.text()
     assert "layers frozen" in listener.text()
-    assert ModelCard.load(tmp_path / "hot").details["training"]["started_from"] == "stripes"
+    assert ModelCard.load(tmp_path / "hot").details["training"]["started_from"] == "stripes 1.0.0"
 
 
 def _write_four_bands(folder):
