@@ -292,6 +292,8 @@ def test_the_models_cards_decide_on_a_crf_where_nothing_else_is_said(
 
     plain, refined = mapped(False, crf=False), mapped(True, crf=True)
     assert plain != refined
-    assert mapped(True) == refined
+    told = WatchingProgress()
+    assert mapped(True, progress=told) == refined
+    assert any("--no-crf" in message for _level, message in told.messages)
     assert mapped(False) == plain
     assert mapped(True, crf=False) == plain
