@@ -252,6 +252,16 @@ def evaluate(
     return Evaluation(classes, tuple(by_image), scores, tolerance)
 
 
+def with_classes_of(dataset: Dataset, card: ModelCard) -> ModelCard:
+    """Return the card with those of its classes that the data set tells of.
+
+    Where the data set has no name for a class, claims of it are neither right nor wrong.
+    """
+    told = {cls.name for cls in dataset.classes}
+    known = tuple(cls for cls in card.classes if cls.name in told)
+    return replace(card, classes=known or card.classes)
+
+
 def value_map(dataset: Dataset, classes: Sequence[ModelClass]) -> np.ndarray:
     """Return a (256,) uint8 table from the data set's mask values to 1 + channel order.
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unet_segmenter.engine.errors import JobError, ModelError, RuntimeMissingError
-from unet_segmenter.engine.model_card import ModelCard
+from unet_segmenter.engine.model_card import CARD_NAME, ModelCard
 from unet_segmenter.engine.reliability import ScoreHistogram
 
 from . import deepness
@@ -48,6 +49,8 @@ BF16_LOSS = 0.002
 HEADS = ("sigmoid", "softmax")
 FOLD_SIDE = 384
 FOLD_IMAGES = 8
+UNFINISHED = "unfinished"
+"""Folder within a model's own in which its files lie until all is measured and proven."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def export(
     """Write the files of a model, measure them on the validation split, and write the card.
 
     The folder gets model.onnx, model.keras (normalisation folded, kernels rounded to what every
-    runtime holds exactly), trainable.keras (as it was trained, to train further) and card.json.
+    runtime holds exactly), trainable.keras (as it was trained, to train further) and card.json,
+    all at once when all is proven: a model that failed, or was cut off, is none.
 
     Parameters
     ----------
@@ -129,8 +133,28 @@ def export(
         If the network has a layer that cannot be written or measured, or ONNX and Keras differ
         by more than `ONNX_TOLERANCE`, or blocks by more than a step of the output.
     """
+    unfinished = folder / UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        evaluation = _make(model, dataset, unfinished, plan, report)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    (folder / CARD_NAME).unlink(missing_ok=True)
+    # The card comes last: without it a folder is no model.
+    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == CARD_NAME):
+        path.replace(folder / path.name)
+    unfinished.rmdir()
+    return ExportResult(ModelCard.load(folder), evaluation)
+
+
+def _make(
+    model: keras.Model, dataset: Dataset, folder: Path, plan: ExportPlan,
+    report: Callable[[str], None],
+) -> Evaluation:  # fmt: skip
+    """Write and measure everything in an empty folder."""
     samples = dataset.split("validation")
-    folder.mkdir(parents=True, exist_ok=True)
     trained = with_head(model, plan.head)
     _check_channels(trained, dataset, plan)
     divisor = divisor_of(trained)
@@ -178,7 +202,8 @@ def export(
         content["metrics"] = plan.unseen
     few = _few(samples, plan.bf16_images)
     content |= _bf16(network, card, dataset, evaluation, few, images, report)
-    return ExportResult(write_card(content, folder), evaluation)
+    write_card(content, folder)
+    return evaluation
 
 
 def load_network(path: Path) -> keras.Model:

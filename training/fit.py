@@ -15,6 +15,7 @@ from unet_segmenter.engine.errors import Cancelled, JobError
 from unet_segmenter.engine.progress import Progress
 
 from .checkpoint import BEST, Checkpoint
+from .errors import TrainingError
 from .fit_plan import FitPlan
 from .losses import keras_loss
 from .optimizers import (
@@ -49,6 +50,11 @@ class FitState:
     history: Sequence[Mapping[str, float]]
     seconds_left: float
     status: str = "running"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the plan leaves nothing to do."""
+        return self.status.startswith("finished")
 
     @property
     def best(self) -> Mapping[str, float]:
@@ -94,14 +100,14 @@ def fit(
     strategy : tf.distribute.Strategy, optional
         The one in whose scope the model was built.
     until : float, optional
-        Unix time at which no further epoch begins.
+        Unix time at which no further epoch but the first begins.
 
     Raises
     ------
     Cancelled
         If the user asked to stop; what was done is kept, and the message says where.
     TrainingError
-        If many steps in a row went wrong.
+        If many steps in a row went wrong, or all of an epoch.
     """
     run = _Run(model, frames, plan, folder, progress, watchers, strategy)
     status = "finished"
@@ -110,7 +116,7 @@ def fit(
             if run.waited_in_vain():
                 status = f"finished early: no better score in {plan.patience} epochs"
                 break
-            if until is not None and time.time() >= until:
+            if until is not None and run.history and time.time() >= until:
                 status = f"stopped before epoch {epoch + 1}: out of time"
                 break
             run.epoch(epoch, batches)
@@ -208,7 +214,12 @@ class _Run:
                 + (f", {in_words(left)} left" if np.isfinite(left) else ""),
             )  # fmt: skip
         counted = [loss for loss in losses if np.isfinite(loss)]
-        return float(np.mean(counted)) if counted else float("nan")
+        if not counted:
+            raise TrainingError(
+                f"no step of epoch {epoch + 1} had a loss and a gradient that are numbers: lower "
+                "the learning rate, use precision float32, or look for NaN in the images"
+            )
+        return float(np.mean(counted))
 
     def _validate(self) -> Verdict:
         plan = self.plan

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from unet_segmenter.engine.errors import JobError
@@ -79,10 +80,27 @@ class FitPlan:
         for name in ("epochs", "steps", "batch", "rate", "plateau"):
             if not getattr(self, name) > 0:
                 raise JobError(f"{name} must be above 0, not {getattr(self, name)}")
-        if not 0 <= self.averaging < 1:
-            raise JobError(f"averaging must be 0 or more and below 1, not {self.averaging}")
-        if any(not weight > 0 for weight in self.class_weights):
-            raise JobError(f"class weights must be above 0, not {list(self.class_weights)}")
+        for name in ("averaging", "warm_up"):
+            if not 0 <= getattr(self, name) < 1:
+                raise JobError(f"{name} must be 0 or more and below 1, not {getattr(self, name)}")
+        for name in ("encoder_rate", "weight_decay", "clip_norm", "patience"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise JobError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise JobError(f"seed must be in 0 to {2**32 - 1}, not {self.seed}")
+        self._check_class_weights()
+
+    def _check_class_weights(self) -> None:
+        weights, loss = self.class_weights, LOSSES[self.loss]
+        if any(not 0 < weight < math.inf for weight in weights):
+            raise JobError(f"class weights must be above 0 and finite, not {list(weights)}")
+        if weights and not loss.weighs:
+            raise JobError(f"the loss {self.loss!r} knows no class weights: leave them out")
+        if len(weights) == 1 and loss.weighs == "classes":
+            raise JobError(
+                f"the loss {self.loss!r} weighs classes against each other, and there is one: "
+                "leave its weight out, or take weighted-bce, which weighs a class's own pixels"
+            )
 
     @property
     def head(self) -> str:

@@ -200,11 +200,19 @@ def _of_pixels(targets: Any, weights: Any) -> Any:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of targets, logits, validity and class weights, and the head that it is for."""
+    """A loss of targets, logits, validity and class weights, and the head that it is for.
+
+    Attributes
+    ----------
+    weighs : str
+        What class weights weigh: "classes" against each other, "pixels" of a class against the
+        others, or "" for nothing.
+    """
 
     function: Callable[..., Any]
     head: str
     title: str
+    weighs: str = "classes"
 
     def __call__(self, labels: Any, logits: Any, weights: Any = None) -> Any:
         """Return the loss, a float32 scalar, of labels (B, H, W) and logits (B, H, W, C)."""
@@ -224,14 +232,17 @@ LOSSES = {
     "dice": Loss(dice_loss, "sigmoid", "soft Dice of the classes present"),
     "bce": Loss(binary_cross_entropy, "sigmoid", "cross-entropy, one-vs-rest"),
     "weighted-bce": Loss(
-        weighted_cross_entropy, "sigmoid", "cross-entropy, positives counted by class weight"
+        weighted_cross_entropy,
+        "sigmoid",
+        "cross-entropy, positives counted by class weight",
+        "pixels",
     ),
     "focal": Loss(focal_loss, "sigmoid", "focal loss, gamma 2: hard pixels first"),
     "tversky": Loss(tversky_loss, "sigmoid", "Tversky: a missed pixel costs 0.7, a false one 0.3"),
-    "course-dice": Loss(course_dice, "sigmoid", "the course's: 1 - soft Dice, smoothed by 1"),
-    "cross-entropy": Loss(softmax_cross_entropy, "softmax", "softmax cross-entropy"),
+    "course-dice": Loss(course_dice, "sigmoid", "the course's: 1 - soft Dice, smoothed by 1", ""),
+    "cross-entropy": Loss(softmax_cross_entropy, "softmax", "softmax cross-entropy", "pixels"),
     "dice+cross-entropy": Loss(
-        softmax_dice_and_cross_entropy, "softmax", "soft Dice and softmax cross-entropy"
+        softmax_dice_and_cross_entropy, "softmax", "soft Dice and softmax cross-entropy", "pixels"
     ),
 }
 """What ``--loss`` offers, by name."""

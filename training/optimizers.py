@@ -111,8 +111,7 @@ def make_optimizer(plan: FitPlan) -> Any:
         more["global_clipnorm"] = plan.clip_norm
     if plan.optimizer == "sgd":
         more |= {"momentum": 0.9, "nesterov": True}
-    # AdamW's own default is not 0, so it is always told.
-    if plan.weight_decay or plan.optimizer == "adamw":
+    if plan.optimizer == "adamw":
         more["weight_decay"] = plan.weight_decay
     inner = _two_rates(getattr(keras.optimizers, OPTIMIZERS[plan.optimizer]), plan)(rate, **more)
     if "weight_decay" in more:

@@ -178,8 +178,13 @@ def keep_settings(told: dict[str, Any], folder: Path) -> None:
         )
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, mend: str = "remove the run's folder") -> dict[str, Any] | None:
     """Return the object in a file, None where there is no such file.
+
+    Parameters
+    ----------
+    mend : str
+        What to do about a damaged one, for the error's message.
 
     Raises
     ------
@@ -191,7 +196,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise JobError(f"{path}: damaged ({error}); remove the run's folder") from error
+        raise JobError(f"{path}: damaged ({error}); {mend}") from error
     return found if isinstance(found, dict) else None
 
 

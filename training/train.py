@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from .run import (
     settings_of,
     write_json,
 )
-from .train_spec import TrainSpec
+from .train_spec import EXPORT, TrainSpec
 
 __all__ = ["TrainResult", "TrainSpec", "train"]
 
@@ -70,7 +71,8 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     recipe = Recipe.of(spec, dataset)
     folder = spec.run_folder
     told = settings_of(spec, dataset)
-    if done := _finished(spec, told, folder):
+    shipped = json.loads(json.dumps({name: spec.to_json()[name] for name in EXPORT}))
+    if done := _finished(spec, {**told, "export": shipped}, folder):
         progress.log("info", f"finished before: {done.model_folder}; nothing to do")
         return done
     _refuse_to_overwrite(spec, folder)
@@ -79,15 +81,18 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     calibration = _calibration(recipe)
     keep_settings(told, folder)
     training, held_out = (recipe.dataset.split(side) for side in ("train", "validation"))
+    ended = True
     if not spec.finish:
         until = seconds_from_now(spec.minutes)
         title = f"Training {Path(spec.output).name}"
         _warn_of_squashing(recipe, progress)
-        fit_recipe(recipe, training, held_out, folder, progress, title, until)
+        ended = fit_recipe(recipe, training, held_out, folder, progress, title, until).ended
     if progress.cancelled():
         raise Cancelled(f"Cancelled before the export; the best weights are in {folder / BEST}.")
     result = _export(recipe, calibration, folder, progress)
-    write_json(folder / RESULT, {**told, "result": _values(result)})
+    epochs = len(read_history(folder))
+    done = {"export": shipped, "ended": ended, "epochs": epochs, "result": _values(result)}
+    write_json(folder / RESULT, {**told, **done})
     progress.log("info", f"the model is in {spec.output}, the report in {folder / REPORT}")
     return result
 
@@ -184,9 +189,11 @@ def _first_sources(spec: TrainSpec) -> tuple[dict[str, str], ...]:
 
 
 def _card_of(start: Path) -> dict[str, Any] | None:
-    """Return the card of a model's folder, or of the model that a run's folder became."""
-    model = start.with_name(start.name.removesuffix(".run"))
-    return read_json(start / CARD_NAME) or read_json(model / CARD_NAME)
+    """Return the card of a model's folder, a file in it, or of what a run's folder became."""
+    folder = start.parent if start.is_file() else start
+    model = folder.with_name(folder.name.removesuffix(".run"))
+    mend = "repair it, or remove it and train without what it tells"
+    return read_json(folder / CARD_NAME, mend) or read_json(model / CARD_NAME, mend)
 
 
 def _name_of(card: Mapping[str, Any]) -> str:
@@ -212,11 +219,15 @@ def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
 
 
 def _finished(spec: TrainSpec, told: Mapping[str, Any], folder: Path) -> TrainResult | None:
-    """Return the result of this very run if it was finished, and its model is still there."""
+    """Return the result of this very run if nothing is left to do, and its model is there."""
     before = read_json(folder / RESULT)
     if before is None or not (Path(spec.output) / CARD_NAME).is_file():
         return None
     if any(before.get(key) != told[key] for key in told):
+        return None
+    if spec.finish and before.get("epochs") != len(read_history(folder)):
+        return None
+    if not (spec.finish or before.get("ended")):
         return None
     return TrainResult(**before["result"])
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,6 +26,12 @@ RUN = (
     "dropout", "half", "size", "frames", "augment", "class_weights", "all_samples", *FIT,
 )  # fmt: skip
 """Attributes that decide what the weights become: a run cannot go on with others."""
+
+EXPORT = (
+    "output", "calibration", "threshold", "calibrate_from", "title", "description", "license",
+    "citation", "version", "gsd_range",
+)  # fmt: skip
+"""Attributes that decide what the exported model says: with others it is exported again."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class TrainSpec:
     finish : bool
         Train no further: export the best weights so far.
     minutes : float, optional
-        Begin no further epoch after so long; the model is exported then.
+        Begin no further epoch after so long; the model is exported then. The same call goes on.
     epochs, ..., precision : optional
         See `training.fit.FitPlan`; None as the preset has it. The weights' averaging is kept short
         for trainings of less than a thousand steps.
@@ -145,6 +152,8 @@ class TrainSpec:
             raise JobError(f"size must be above 0 px, not {self.size}")
         if self.frames is not None and self.frames < 1:
             raise JobError(f"frames must be 1 or more, not {self.frames}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise JobError(f"minutes must be above 0, not {self.minutes}")
         if len(self.gsd_range) not in (0, 2):
             raise JobError(f"gsd_range is two numbers, not {list(self.gsd_range)}")
         for text in self.class_weights:
@@ -200,6 +209,6 @@ def _weight_of(text: str) -> tuple[str, float]:
         weight = float(number)
     except ValueError:
         weight = -1.0
-    if not name or not weight > 0:
-        raise JobError(f"class weight {text!r} must be NAME=WEIGHT with a weight above 0")
+    if not name or not 0 < weight < math.inf:
+        raise JobError(f"class weight {text!r} must be NAME=WEIGHT with a finite weight above 0")
     return name, weight

@@ -178,7 +178,7 @@ def hot_start(
     if not whole and not set(adapted) - {HEAD}:
         raise WeightsError(
             f"{source.path}: none of its layers fits this network; start from a model of the same "
-            "preset"
+            "preset, by its folder or its trainable.keras"
         )
     log(
         f"{len(whole)} layers begin with the weights of {source.path}, {len(adapted)} with a part "

@@ -12,7 +12,7 @@ from tests.training.dataset_folder import CLASSES, write_dataset
 from training.__main__ import main
 from training.dataset import Dataset
 from training.errors import DatasetError
-from training.evaluate import Tally, evaluate, table, value_map
+from training.evaluate import Tally, evaluate, table, value_map, with_classes_of
 from training.evaluate_report import write_evaluation
 from unet_segmenter.engine.model_card import Calibration, ModelCard, ModelClass
 
@@ -117,6 +117,14 @@ def test_classes_are_matched_by_name_and_none_in_common_is_an_error(card, datase
     strangers = (ModelClass(1, "water", "#0000ff", 0),)
     with pytest.raises(DatasetError, match=r"none of its classes \(meadow, road\).*water"):
         value_map(dataset, strangers)
+
+
+def test_a_class_that_the_data_set_does_not_tell_of_is_not_scored(card, dataset):
+    water = ModelClass(3, "water", "#0000ff", 2)
+    wider = replace(card, classes=(*card.classes, water))
+    assert with_classes_of(dataset, wider).classes == card.classes
+    strangers = replace(card, classes=(water,))
+    assert with_classes_of(dataset, strangers) == strangers  # and `evaluate` refuses them
 
 
 def test_other_bands_are_refused(card, dataset):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -365,6 +366,25 @@ def test_a_network_that_sees_the_whole_image_is_refused(tmp_path):
     with pytest.raises(ModelError, match="the whole image"):
         export(keras.Model(image, x), dataset, tmp_path / "model", plan)
     assert not (tmp_path / "model" / "card.json").exists()
+
+
+def test_a_model_that_fails_its_proof_is_none_and_leaves_what_was_there(
+    exported, tmp_path, monkeypatch
+):
+    import training.export
+    from training.export import ExportPlan, export
+
+    model, scaling, head, _divisor, dataset, result, _lines = exported
+    there = tmp_path / "model"
+    shutil.copytree(result.card.folder, there)
+    before = {path.name: path.read_bytes() for path in there.iterdir()}
+    monkeypatch.setattr(training.export, "ONNX_TOLERANCE", -1.0)
+    plan = ExportPlan(Identity.of(dataset, "stripes"), scaling, head, proof_images=0)
+    for folder in (there, tmp_path / "new"):
+        with pytest.raises(ModelError, match="is not the network that was trained"):
+            export(model, dataset, folder, plan, lambda _line: None)
+    assert {path.name: path.read_bytes() for path in there.iterdir()} == before
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_channels_that_are_not_the_classes_are_refused(tmp_path):

@@ -10,6 +10,7 @@ pytest.importorskip("tensorflow", reason="training needs tensorflow")
 
 from tests.training.tiny_fit import PLAN, Listener, batches, frames, network, scale
 from training.checkpoint import read_history
+from training.errors import TrainingError
 from training.fit import FitPlan, fit, in_words
 from training.framing import Framing
 from training.optimizers import to_numpy
@@ -98,8 +99,17 @@ def test_cancelling_before_the_first_epoch_is_told_as_such(tmp_path):
 
 def test_no_epoch_begins_when_time_is_up(tmp_path):
     state = fit(network(), batches, frames(), PLAN, tmp_path, Listener(), until=0.0)
-    assert state.status == "stopped before epoch 1: out of time"
-    assert read_history(tmp_path) == []
+    assert state.status == "stopped before epoch 2: out of time"
+    assert not state.ended
+    assert len(read_history(tmp_path)) == 1  # the first, without which there is nothing to keep
+
+
+def test_an_epoch_without_one_good_step_is_an_error(tmp_path):
+    def broken(epoch):
+        return ((np.full_like(images, np.nan), labels) for images, labels in batches(epoch))
+
+    with pytest.raises(TrainingError, match="no step of epoch 1 had a loss"):
+        fit(network(), broken, frames(), PLAN, tmp_path, Listener())
 
 
 def test_training_ends_early_when_the_score_gets_no_better(tmp_path):
@@ -227,6 +237,9 @@ def test_squashing_takes_masks_by_nearest_and_keeps_the_image_s_type():
         ({"epochs": 0}, "epochs must be above 0"),
         ({"averaging": 1.0}, "averaging"),
         ({"class_weights": (1.0, 0.0)}, "class weights"),
+        ({"class_weights": (1.0, np.inf)}, "class weights must be above 0 and finite"),
+        ({"class_weights": (2.0,)}, "'dice\\+bce' weighs classes against each other"),
+        ({"class_weights": (2.0, 1.0), "loss": "course-dice"}, "knows no class weights"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(changes, message):
@@ -235,8 +248,8 @@ def test_a_plan_that_makes_no_sense_is_refused(changes, message):
 
 
 def test_class_weights_must_be_as_many_as_the_classes(tmp_path):
-    plan = replace(PLAN, class_weights=(1.0,))
-    with pytest.raises(JobError, match="1 class weights were given for 2 classes"):
+    plan = replace(PLAN, class_weights=(1.0,) * 3)
+    with pytest.raises(JobError, match="3 class weights were given for 2 classes"):
         fit(network(), batches, frames(), plan, tmp_path, Listener())
 
 

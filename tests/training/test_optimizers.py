@@ -112,3 +112,9 @@ def test_normalisation_and_biases_do_not_decay():
     spared = {p for p, w in names.items() if not optimizer.inner_optimizer._use_weight_decay(w)}
     assert {path.rsplit("/", 1)[1] for path in spared} == {"gamma", "beta", "bias"}
     assert {path.rsplit("/", 1)[1] for path in names.keys() - spared} == {"kernel"}
+
+
+@pytest.mark.parametrize(("name", "decay"), [("adamw", 0.01), ("adam", None), ("sgd", None)])
+def test_weight_decay_is_adamw_s(name, decay):
+    plan = replace(PLAN, optimizer=name, weight_decay=0.01)
+    assert compile_for_fit(network(), plan).inner_optimizer.weight_decay == decay

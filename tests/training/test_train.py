@@ -71,6 +71,33 @@ def test_a_finished_run_says_so_and_trains_no_more(trained, data):
     assert not again.steps
 
 
+def test_a_run_out_of_time_is_exported_and_goes_on_with_the_same_call(data, tmp_path):
+    short = replace(_spec(data, tmp_path / "short"), minutes=1e-9)
+    train(short, Listener())
+    history = tmp_path / "short.run" / "history.csv"
+    assert len(history.read_text().splitlines()) == 1 + 1
+    listener = Listener()
+    train(replace(short, minutes=None), listener)
+    assert "taken up after epoch 1 of 2" in listener.text()
+    assert len(history.read_text().splitlines()) == 1 + 2
+    assert ModelCard.load(tmp_path / "short").details["training"]["epochs_done"] == 2
+
+
+def test_other_words_for_the_card_export_again_without_training(trained, data, tmp_path):
+    output, _result, _listener = trained
+    copy = tmp_path / "stripes"
+    shutil.copytree(output, copy)
+    shutil.copytree(f"{output}.run", f"{copy}.run")
+    listener = Listener()
+    spec = replace(_spec(data, copy), title="Other", threshold="fixed")
+    train(spec, listener)
+    assert ModelCard.load(copy).title == "Other"
+    assert not [text for _level, text in listener.messages if text.startswith("epoch")]
+    again = Listener()
+    train(spec, again)
+    assert "nothing to do" in again.text()
+
+
 def test_a_run_does_not_go_on_with_other_settings(trained, data):
     output, _result, _listener = trained
     with pytest.raises(JobError, match=r"begun with other settings .*epochs was 2, now 3"):
@@ -106,6 +133,22 @@ def test_a_hot_start_from_a_model_of_the_library_is_told_and_learns_on(trained, 
     assert "layer head_conv: classes kept: road; fresh: none" in listener.text()
     assert "layers frozen" in listener.text()
     assert ModelCard.load(tmp_path / "hot").details["training"]["started_from"] == "stripes 1.0.0"
+
+
+def test_a_hot_start_from_a_file_of_a_model_tells_its_card(trained, data, tmp_path):
+    output, _result, _listener = trained
+    spec = replace(_spec(data, tmp_path / "hot"), start=str(output / "trainable.keras"), epochs=1)
+    train(spec, Listener())
+    assert ModelCard.load(tmp_path / "hot").details["training"]["started_from"] == "stripes 1.0.0"
+
+
+def test_a_damaged_card_of_the_first_weights_is_not_taken_for_the_run_s(trained, data, tmp_path):
+    output, _result, _listener = trained
+    broken = tmp_path / "stripes"
+    shutil.copytree(output, broken)
+    (broken / "card.json").write_text("{")
+    with pytest.raises(JobError, match=r"stripes/card.json: damaged .*; repair it"):
+        train(replace(_spec(data, tmp_path / "hot"), start=str(broken)), Listener())
 
 
 def _write_four_bands(folder):
@@ -169,8 +212,11 @@ def test_the_spec_travels_as_json_both_ways(data):
     assert TrainSpec.from_json(json.dumps(spec.to_json())) == spec
     with pytest.raises(JobError, match="unknown key 'epoch'"):
         TrainSpec.from_json({"dataset": "a", "output": "b", "epoch": 3})
-    with pytest.raises(JobError, match="NAME=WEIGHT"):
-        replace(spec, class_weights=("road",))
+    for weight in ("road", "road=0", "road=inf", "road=nan"):
+        with pytest.raises(JobError, match="NAME=WEIGHT"):
+            replace(spec, class_weights=(weight,))
+    with pytest.raises(JobError, match="minutes must be above 0, not 0"):
+        replace(spec, minutes=0)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +237,10 @@ def test_the_spec_travels_as_json_both_ways(data):
         ({"start": "/nowhere"}, WeightsError, "/nowhere: no weights to start from"),
         ({"finish": True}, JobError, "holds no weights yet"),
         ({"output": "/tmp/a b"}, JobError, "a model's name is of letters"),
+        ({"seed": -1}, JobError, "seed must be in 0 to 4294967295, not -1"),
+        ({"warm_up": 1.0}, JobError, "warm_up must be 0 or more and below 1"),
+        ({"clip_norm": -1.0}, JobError, "clip_norm must be 0 or more"),
+        ({"patience": -3}, JobError, "patience must be 0 or more"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

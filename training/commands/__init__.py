@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Protocol
 
 COMMANDS = {
@@ -22,6 +22,13 @@ COMMANDS = {
 """Module of each command. Modules import what is slow inside functions: help must be quick."""
 
 _INTERVAL_S = 2.0
+
+
+def natural(text: str) -> int:
+    """Return the whole number of an argument; below 0 is refused."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+    return int(text)
 
 
 class Command(Protocol):

@@ -6,7 +6,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from unet_segmenter.engine.job import RUNTIMES
+
 from ..dataset import SPLITS
+from . import natural
 
 HELP = "Score a model on a prepared data set: tables, plots, its worst images."
 
@@ -17,9 +20,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="folder of a prepared data set")
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=["validation"])
     parser.add_argument("--output", type=Path, help="folder for report.html, csv and JSON")
-    parser.add_argument("--tolerance", type=int, default=2, help="px at which boundaries meet")
-    parser.add_argument("--worst", type=int, default=12, help="worst images to show")
-    parser.add_argument("--runtime", default="auto", help="openvino, onnxruntime or tensorflow")
+    parser.add_argument("--tolerance", type=natural, default=2, help="px at which boundaries meet")
+    parser.add_argument("--worst", type=natural, default=12, help="worst images to show")
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="what runs the network")
 
 
 def run(options: Namespace) -> None:
@@ -29,7 +32,7 @@ def run(options: Namespace) -> None:
 
     from ..dataset import Dataset
     from ..errors import DatasetError
-    from ..evaluate import evaluate, table
+    from ..evaluate import evaluate, table, with_classes_of
     from ..evaluate_report import write_evaluation
     from ..whole_and_tiled import OpenModel
 
@@ -40,6 +43,9 @@ def run(options: Namespace) -> None:
     if not samples:
         raise DatasetError(f"{dataset.folder}: no image is in {split}; choose another split")
     network = OpenModel(card, options.runtime)
+    whole, card = card, with_classes_of(dataset, card)
+    if others := [cls.name for cls in whole.classes if cls not in card.classes]:
+        print(f"not scored, as the data set does not tell of it: {', '.join(others)}")
     evaluation = evaluate(network, card, dataset, samples, options.tolerance)
     print(table(evaluation.metrics()))
     if options.output is not None:
