@@ -6,6 +6,7 @@ Meant for sites never seen: colour and scale are what differ most between two dr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, cos, exp, log, radians, sin
 
@@ -59,12 +60,27 @@ class Augmentation:
     noise: float = 0.2
 
 
+VaryValues = Callable[[np.ndarray, Augmentation, np.random.Generator], np.ndarray]
+"""Crop (S, S, B) float32 to one of other light and sharpness, of the data's own type."""
+
+
 def augment(
-    image: np.ndarray, mask: np.ndarray, how: Augmentation, rng: np.random.Generator
+    image: np.ndarray,
+    mask: np.ndarray,
+    how: Augmentation,
+    rng: np.random.Generator,
+    vary: VaryValues | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one varied crop: image (S, S, 3) uint8 and mask (S, S) uint8.
+    """Return one varied crop: image (S, S, B) and mask (S, S) uint8.
 
     Outside the frame, image and mask go on mirrored.
+
+    Parameters
+    ----------
+    image : ndarray
+        A photograph, (H, W, 3) uint8; with ``vary`` of any bands and type.
+    vary : callable, optional
+        What takes the place of a photograph's shadows and colours.
     """
     upright = bool((mask == how.upright_value).any())
     low, high = how.scale_upright if upright else how.scale
@@ -74,6 +90,8 @@ def augment(
     flips = (rng.random() < 0.5, turned and rng.random() < 0.5)
     centre = _centre(mask, how, zoom, rng)
     image, mask = crop(image, mask, centre, zoom, angle, flips, how.size)
+    if vary is not None:
+        return vary(image, how, rng), mask
     if not upright and rng.random() < how.shadow:
         image = cast_shadow(image, rng)
     return vary_colour(image, how, rng), mask
@@ -88,7 +106,10 @@ def crop(
     flips: tuple[bool, bool],
     size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the square of ``size`` px around ``centre`` (row, col), zoomed, turned, flipped."""
+    """Return the square of ``size`` px around ``centre`` (row, col), zoomed, turned, flipped.
+
+    A photograph, (H, W, 3) uint8, stays one; any other image (H, W, B) becomes float32.
+    """
     image, mask, centre = _mirrored(image, mask, centre, size / zoom)
     cosine, sine = cos(radians(angle)) / zoom, sin(radians(angle)) / zoom
     left_right, up_down = (-1 if flip else 1 for flip in flips)
@@ -99,12 +120,19 @@ def crop(
     matrix = (a, b, centre[1] - (a + b) * half, d, e, centre[0] - (d + e) * half)
     affine, shape = Image.Transform.AFFINE, (size, size)
     labels = Image.fromarray(mask).transform(shape, affine, matrix, Image.Resampling.NEAREST)
-    picture = Image.fromarray(image)
-    if zoom < 0.7:  # bilinear alone would alias
-        picture = picture.reduce(2)
+    coarse = zoom < 0.7  # bilinear alone would alias
+    if coarse:
         matrix = tuple(value / 2 for value in matrix)
-    picture = picture.transform(shape, affine, matrix, Image.Resampling.BILINEAR)
-    return np.asarray(picture), np.asarray(labels)
+
+    def sampled(plane: np.ndarray) -> np.ndarray:
+        picture = Image.fromarray(plane)
+        picture = picture.reduce(2) if coarse else picture
+        return np.asarray(picture.transform(shape, affine, matrix, Image.Resampling.BILINEAR))
+
+    if image.dtype == np.uint8 and image.shape[-1] == 3:
+        return sampled(image), np.asarray(labels)
+    planes = np.ascontiguousarray(np.moveaxis(image, -1, 0), np.float32)
+    return np.stack([sampled(plane) for plane in planes], axis=-1), np.asarray(labels)
 
 
 def _mirrored(

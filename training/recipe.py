@@ -26,7 +26,7 @@ from .picked_samples import Picked, count_pixels
 from .presets import PRESETS, Network, Preset, preset_of
 from .train_spec import BALANCED, TrainSpec
 from .validation import Frames, Pair
-from .vary_bands import vary_bands
+from .vary_bands import VaryBands, random_crop
 
 if TYPE_CHECKING:
     import keras
@@ -138,26 +138,26 @@ class Recipe:
         if how is None and squash:
             return lambda image, mask, _rng: see(image, table[mask])
         photo = self.dataset.data_type == "uint8" and len(self.dataset.bands) == 3
-        if how is None or not photo:
-            lively = how is not None
-            halve = framing.kind == "half"
+        if how is None:
 
             def plain(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-                image, mask = framing.see(image, mask) if halve else see(image, mask)
-                return vary_bands(image, table[mask], size, rng, lively)
+                image, mask = framing.see(image, mask)
+                return random_crop(image, table[mask], size, rng)
 
             return plain
+        data = self.dataset
+        vary = None if photo else VaryBands(data.scaling, data.value_range, data.data_type)
         sky = next((c.value for c in self.dataset.full.classes if c.name == SKY), 0)
         # The sky tells that up is up, also where it is not learned.
         free = replace(how, upright_value=NO_VALUE)
         upright = replace(free, scale=how.scale_upright, turn=0.0, shadow=0.0)
 
-        def photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
+        def varied(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
             image, mask = see(image, mask)
             stands = bool(sky) and bool((mask == sky).any())
-            return augment(image, table[mask], upright if stands else free, rng)
+            return augment(image, table[mask], upright if stands else free, rng, vary)
 
-        return photograph
+        return varied
 
     def class_weights(self, samples: Sequence[Sample]) -> tuple[float, ...]:
         """Return the weight of each class, or none where none was asked for.

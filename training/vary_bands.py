@@ -3,30 +3,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import exp
+
 import numpy as np
 
-from .dataset import IGNORE
+from .augment import Augmentation
+from .dataset import IGNORE, Scaling
 
-GAIN = 0.15
+SPREAD = 0.25
+"""Standard deviation of a photograph's values, about, as a share of their range."""
+GRAIN = (2 / 255 / SPREAD, 12 / 255 / SPREAD)
+"""Least and greatest noise, in standard deviations of a band: that of photographs."""
 
 
-def vary_bands(
-    image: np.ndarray,
-    mask: np.ndarray,
-    size: int,
-    rng: np.random.Generator,
-    lively: bool = True,
+@dataclass(frozen=True)
+class VaryBands:
+    """Other light and sharpness for crops of any bands, in units of each band's own spread.
+
+    Tint, saturation, gamma and shadows are of colours as the eye sees them, and left out.
+
+    Attributes
+    ----------
+    scaling : Scaling
+        Mean and standard deviation of each band.
+    value_range : tuple of float
+        Smallest and largest value that the images may have.
+    data_type : str
+        Of the images.
+    """
+
+    scaling: Scaling
+    value_range: tuple[float, float]
+    data_type: str
+
+    def __call__(
+        self, image: np.ndarray, how: Augmentation, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return crop (S, S, B) float32 with another contrast and brightness, noise or blur."""
+        mean, spread = np.float32(self.scaling.mean), np.float32(self.scaling.stddev)
+        gain = exp(rng.uniform(-how.contrast, how.contrast))
+        gains = np.float32(gain * np.exp(rng.uniform(-how.tint, how.tint, mean.size)))
+        light = np.float32(rng.uniform(-how.brightness, how.brightness) / SPREAD)
+        varied = (image - mean) * gains + (mean + light * spread)
+        if rng.random() < how.noise:
+            strength = np.float32(rng.uniform(*GRAIN))
+            varied += strength * spread * rng.standard_normal(image.shape, np.float32)
+        if rng.random() < how.blur:
+            from skimage.filters import gaussian
+
+            varied = gaussian(varied, rng.uniform(0.4, 1.8), channel_axis=-1, mode="nearest")
+        varied = np.clip(varied, *self.value_range)
+        if np.issubdtype(self.data_type, np.integer):
+            varied = np.rint(varied)
+        return varied.astype(self.data_type)
+
+
+def random_crop(
+    image: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a crop (S, S, B) and its mask (S, S), turned by right angles and flipped.
+    """Return a crop (S, S, B) and its mask (S, S), as they are.
 
     Where the image is smaller than the crop it goes on mirrored, and the mask with "ignore".
-
-    Parameters
-    ----------
-    image : ndarray, shape (H, W, B)
-        Of any type, which is kept.
-    lively : bool
-        False for the crop alone. Otherwise each band's values are also scaled by up to 15 %.
     """
     pads = [(0, max(0, size - side)) for side in mask.shape]
     if any(after for _before, after in pads):
@@ -34,16 +72,4 @@ def vary_bands(
         mask = np.pad(mask, pads, constant_values=IGNORE)
     row, col = (int(rng.integers(0, side - size + 1)) for side in mask.shape)
     window = slice(row, row + size), slice(col, col + size)
-    image, mask = image[window], mask[window]
-    if not lively:
-        return image, mask
-    turns, flip = int(rng.integers(4)), rng.random() < 0.5
-    image, mask = np.rot90(image, turns), np.rot90(mask, turns)
-    if flip:
-        image, mask = image[:, ::-1], mask[:, ::-1]
-    gains = np.exp(rng.uniform(-GAIN, GAIN, image.shape[-1])).astype(np.float32)
-    varied = image.astype(np.float32) * gains
-    if np.issubdtype(image.dtype, np.integer):
-        limits = np.iinfo(image.dtype)
-        varied = np.clip(np.rint(varied), limits.min, limits.max)
-    return varied.astype(image.dtype), mask
+    return image[window], mask[window]

@@ -371,23 +371,6 @@ def test_half_resolution_halves_zoom_and_frames_and_the_shipped_network_halves_b
     assert mask.shape == (32, 32)
 
 
-def test_other_bands_and_types_are_varied_without_a_photograph_s_colours():
-    from training.vary_bands import vary_bands
-
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 60000, (20, 30, 5)).astype(np.uint16)
-    mask = (image[..., 0] > 30000).astype(np.uint8)
-    for _ in range(5):
-        crop, labels = vary_bands(image, mask, 16, rng)
-        assert crop.shape == (16, 16, 5)
-        assert crop.dtype == np.uint16
-        assert ((crop[..., 0] > 30000) == labels).mean() > 0.75  # a gain of up to 15 %
-    crop, labels = vary_bands(image, mask, 32, rng, lively=False)
-    assert crop.shape == (32, 32, 5)
-    assert (labels[20:] == 255).all()
-    assert np.array_equal(crop[:20, :30], image)
-
-
 def test_balanced_weights_favour_the_rare_and_named_ones_win(data):
     samples = Dataset.open(data).split("train")
     weights = _recipe(data, class_weights=("balanced",)).class_weights(samples)
