@@ -63,6 +63,17 @@ def test_a_colour_mask_is_refused(small_set):
         AeroScapes(small_set).sample("000001_001")
 
 
+def test_a_mask_saved_with_a_palette_keeps_its_ids(small_set):
+    path = small_set / "SegmentationClass" / "000001_001.png"
+    ids = np.array(Image.open(path))
+    mask = Image.fromarray(ids)
+    mask.putpalette(list(range(256)) * 3)
+    mask.save(path)
+    with Image.open(path) as saved:
+        assert saved.mode == "P"
+    assert np.array_equal(AeroScapes(small_set).labels("000001_001"), ids)
+
+
 def test_a_file_that_is_no_image_is_named(small_set):
     (small_set / "JPEGImages" / "000001_001.jpg").write_bytes(b"not an image")
     with pytest.raises(DatasetError, match=r"000001_001\.jpg: cannot be read as an image"):

@@ -286,6 +286,12 @@ class RasterSource:
         interpretations = enumerate(self._dataset.colorinterp, 1)
         return tuple(band for band, meaning in interpretations if meaning != ColorInterp.alpha)
 
+    @property
+    def may_lack_data(self) -> bool:
+        """Whether a nodata value, alpha, a mask or NaN may tell pixels without data."""
+        masked = [MaskFlags.all_valid not in flags for flags in self._dataset.mask_flag_enums]
+        return any(masked) or np.issubdtype(np.dtype(self.dtype), np.floating)
+
     def read(
         self, window: PixelWindow, bands: tuple[int, ...], value_range: tuple[float, float]
     ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
