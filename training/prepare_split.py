@@ -183,8 +183,8 @@ def _by_blocks(task: _Task) -> Split:
     raise DatasetError(
         f"{spec.source}: its {len(names)} labelled chips of {spec.chip} px, in blocks of "
         f"{tried[-1]} px, cannot be split into {', '.join(s for s in SPLITS if s in sides)} "
-        f"without overlap; take smaller chips (--chip {min(small, spec.chip)}, say), smaller "
-        "blocks (--block) or a smaller gap (--gap), or label more of it"
+        f"without overlap; take smaller chips (--chip {min(small, spec.chip)}, say; CHIP_SIZE in "
+        "QGIS), smaller blocks (--block; SPLIT_BLOCK) or a smaller gap, or label more of it"
     )
 
 
