@@ -63,6 +63,9 @@ def prepare(spec: PrepareSpec, progress: Progress) -> Dataset:
         records = _make_samples(spec, reader, mapping, names, temporary, progress)
         later = replace(progress, before=len(names))
         split = make_split(spec, reader, records, temporary, later)
+        if empty := len(names) - len(records):
+            words = f"{empty} of {len(names)} samples were left out as empty"
+            split = replace(split, notes=(*split.notes, words))
         _fill(spec, reader, mapping, records, split, temporary, progress)
         _refuse_to_overwrite(target, spec.overwrite)
         _put_in_place(temporary, target)

@@ -132,6 +132,8 @@ def test_samples_without_a_labelled_pixel_are_left_out_and_told(plain, tmp_path)
         words.startswith("2 of 6 samples were left out as empty: without a labelled pixel")
         for _level, words in progress.messages
     )
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "2 of 6 samples were left out as empty" in report
     for path in (plain / "masks").iterdir():
         Image.fromarray(np.full((48, 64), 1, np.uint8)).save(path)
     with pytest.raises(DatasetError, match="all 6 samples are empty: without a labelled pixel"):
