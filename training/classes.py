@@ -39,11 +39,15 @@ PRESETS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class SourceClass:
-    """A class as the data set has it: its id in the labels, its name and "#rrggbb"."""
+    """A class as the data set has it: its id in the labels, its name and "#rrggbb".
+
+    Where the data set gives no colour, ``has_color`` is false and the colour is ours.
+    """
 
     id: int
     name: str
     color: str
+    has_color: bool = True
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,40 @@ def ids_of_colors(mask: np.ndarray, classes: Sequence[SourceClass], path: Path) 
     return ids.astype(kind)[order][index]
 
 
+def ids_of_indices(
+    mask: np.ndarray, palette: np.ndarray, classes: Sequence[SourceClass], path: Path
+) -> np.ndarray:
+    """Return the ids (H, W) of an indexed mask (H, W), whose colours are ``palette`` (N, 3) uint8.
+
+    Its indices are the ids where those in use have the colours of the classes of these ids, and
+    where the class list gives no colours. Else its colours tell the classes.
+
+    Raises
+    ------
+    DatasetError
+        If a pixel has a colour that is no class's, or an index beyond the palette.
+    """
+    if not all(cls.has_color for cls in classes):
+        return mask
+    used = np.unique(mask)
+    if used[-1] >= len(palette):
+        raise DatasetError(
+            f"{path}: index {used[-1]} is beyond its palette of {len(palette)} colours; save the "
+            "mask as a grey picture of ids, or with its colours"
+        )
+    color_of_id = {cls.id: cls.color for cls in classes}
+    colors = ["#{:02x}{:02x}{:02x}".format(*palette[index].tolist()) for index in used]
+    if [color_of_id.get(int(index)) for index in used] == colors:
+        return mask
+    try:
+        return ids_of_colors(palette[mask], classes, path)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}. The mask is an indexed picture: if its indices are the ids, leave the "
+            "colours out of the class list"
+        ) from error
+
+
 def _cells(line: str) -> list[str]:
     separator = next((mark for mark in ",;\t" if mark in line), None)
     return [cell.strip() for cell in line.split(separator)]
@@ -115,7 +149,7 @@ def _columns(header: Sequence[str], path: Path) -> dict[str, int]:
 
 def _class_of(cells: Sequence[str], columns: dict[str, int], number: int) -> SourceClass:
     if "r" in columns:
-        parts = [int(cells[columns[band]]) for band in "rgb"]
+        parts = [_whole(cells[columns[band]], band) for band in "rgb"]
         if not all(0 <= part <= 255 for part in parts):
             raise ValueError(f"{parts} is no colour: 0 to 255 each")
         color = "#{:02x}{:02x}{:02x}".format(*parts)
@@ -125,10 +159,18 @@ def _class_of(cells: Sequence[str], columns: dict[str, int], number: int) -> Sou
             raise ValueError(f"{color!r} is no colour: #rrggbb")
     else:
         color = color_of(number)
-    identity = int(cells[columns["id"]]) if "id" in columns else number
+    identity = _whole(cells[columns["id"]], "id") if "id" in columns else number
     if identity < 0:
         raise ValueError(f"id {identity} is negative")
-    return SourceClass(identity, cells[columns["name"]], color)
+    has_color = "r" in columns or "color" in columns
+    return SourceClass(identity, cells[columns["name"]], color, has_color)
+
+
+def _whole(cell: str, column: str) -> int:
+    try:
+        return int(cell)
+    except ValueError:
+        raise ValueError(f"{column} {cell!r} is no whole number") from None
 
 
 def color_of(number: int) -> str:

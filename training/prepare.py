@@ -63,6 +63,9 @@ def prepare(spec: PrepareSpec, progress: Progress) -> Dataset:
         records = _make_samples(spec, reader, mapping, names, temporary, progress)
         later = replace(progress, before=len(names))
         split = make_split(spec, reader, records, temporary, later)
+        if empty := len(names) - len(records):
+            words = f"{empty} of {len(names)} samples were left out as empty"
+            split = replace(split, notes=(*split.notes, words))
         _fill(spec, reader, mapping, records, split, temporary, progress)
         _refuse_to_overwrite(target, spec.overwrite)
         _put_in_place(temporary, target)
@@ -172,9 +175,16 @@ def _make_samples(
     finally:
         pool.shutdown(cancel_futures=True)
     if empty := len(names) - len(records):
-        progress.log("info", f"{empty} of {len(names)} samples were left out as empty")
+        progress.log(
+            "info",
+            f"{empty} of {len(names)} samples were left out as empty: without a labelled pixel, or "
+            "below the limits asked",
+        )
     if not records:
-        raise DatasetError(f"{spec.source}: all {len(names)} samples are empty by the limits asked")
+        raise DatasetError(
+            f"{spec.source}: all {len(names)} samples are empty: without a labelled pixel, or "
+            "below the limits asked"
+        )
     return records
 
 
@@ -191,6 +201,7 @@ def _check_alike(record: Record, earlier: Sequence[Record]) -> None:
 
 
 def _class_map(spec: PrepareSpec, reader: Reader) -> ClassMap:
+    _check_defaults(spec, reader)
     groups = spec.classes or reader.default_classes
     if len(groups) == 1 and groups[0] in PRESETS:
         groups = PRESETS[groups[0]]
@@ -200,6 +211,24 @@ def _class_map(spec: PrepareSpec, reader: Reader) -> ClassMap:
     used = {cls.name for cls in reader.classes if asked.value_of[cls.id]}
     ignored = [name for name in reader.default_ignore if name not in used]
     return class_map(groups, reader.classes, ignored)
+
+
+def _check_defaults(spec: PrepareSpec, reader: Reader) -> None:
+    """Refuse a class list that lacks what is learned or ignored where nothing else is asked for."""
+    class_list = getattr(reader, "class_list", None)
+    if class_list is None:
+        return
+    listed = {cls.name.casefold() for cls in reader.classes}
+    asked = (
+        ("class", "learned", spec.classes, reader.default_classes),
+        ("ignore", "ignored", spec.ignore, reader.default_ignore),
+    )
+    for flag, what, given, defaults in asked:
+        if not given and (missing := [name for name in defaults if name not in listed]):
+            raise DatasetError(
+                f"{class_list}: lists no class {missing[0]!r}, which is {what} by default; add it, "
+                f"or name the classes yourself (--{flag})"
+            )
 
 
 def _names(spec: PrepareSpec, reader: Reader) -> list[str]:

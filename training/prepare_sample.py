@@ -15,6 +15,7 @@ from .dataset import IGNORE
 from .datasets import Reader
 from .errors import DatasetError
 from .images import read_image, write_png
+from .prepare_spec import LEAST_SIDE
 from .similarity import describe
 
 _COPIED = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
@@ -71,7 +72,8 @@ def make_sample(
     size : tuple of int
         Width and height in px instead, or ().
     least : (float, float)
-        Share of the pixels that must be labelled, and that must be of one of the classes.
+        Share of the pixels that must be labelled, and that must be of one of the classes. A
+        sample without any labelled pixel is empty in any case.
 
     Raises
     ------
@@ -86,6 +88,11 @@ def make_sample(
             f"{image.shape[1]}x{image.shape[0]}"
         )
     size = size or tuple(max(1, round(side * scale)) for side in mask.shape[::-1])
+    if min(size) < LEAST_SIDE:
+        raise DatasetError(
+            f"{reader.image_file(name) or name}: would be {size[0]}x{size[1]} px; samples have "
+            f"{LEAST_SIDE} px a side or more. Leave it out, or ask for another scale or size"
+        )
     unchanged = size == mask.shape[::-1]
     if not unchanged:
         image, mask = resize_image(image, size), resize_mask(mask, size)
@@ -94,7 +101,7 @@ def make_sample(
         image, unchanged = np.where(known, image, image.dtype.type(0)), False
     pixels = count_pixels(mask, len(class_map.classes))
     labelled, positive = 1 - pixels[-1] / mask.size, pixels[1:-1].sum() / mask.size
-    if labelled < least[0] or positive < least[1]:
+    if labelled == 0 or labelled < least[0] or positive < least[1]:
         return None
     source = reader.image_file(name) if unchanged else None
     written = _write_image(image, source, reader, name, folder / "images")

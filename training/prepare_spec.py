@@ -11,6 +11,8 @@ from typing import Any
 from unet_segmenter.engine.errors import JobError
 
 READERS = ("aeroscapes", "semantic-drone", "folder", "geo")
+LEAST_SIDE = 16
+"""Of a sample, px."""
 SPLIT_METHODS = ("lists", "groups", "clusters", "blocks", "random")
 
 
@@ -65,7 +67,8 @@ class PrepareSpec:
         csv with the columns name and group: what a split must keep together.
     block, gap : int
         Side of the blocks of a raster that go to one side of the split, and the width of the
-        strip between two sides that is left out, px; 0 takes 4 chips, and no gap ("geo").
+        strip between two sides that is left out, px; 0 takes 4 chips, or fewer where the raster
+        has too few blocks for the split, and no gap ("geo").
     rim : int, optional
         Width in px of the frames' edge that training ignores; None takes the reader's.
     seed : int
@@ -122,19 +125,21 @@ class PrepareSpec:
         self._check_shares()
 
     def _check_sizes(self) -> None:
-        if self.chip < 16 or not 0 <= self.overlap < self.chip:
+        if self.chip < LEAST_SIDE or not 0 <= self.overlap < self.chip:
             raise JobError(
-                f"chip {self.chip} and overlap {self.overlap}: chips have 16 px or more, "
+                f"chip {self.chip} and overlap {self.overlap}: chips have {LEAST_SIDE} px or more, "
                 "and overlap by less than that"
             )
         if not 0 < self.scale <= 8:
             raise JobError(f"scale {self.scale} must lie above 0, and not above 8")
-        if self.size and (len(self.size) != 2 or min(self.size) < 1):
-            raise JobError(f"size {self.size} must be a width and a height in px")
+        if self.size and (len(self.size) != 2 or min(self.size) < LEAST_SIDE):
+            raise JobError(
+                f"size {self.size} must be a width and a height of {LEAST_SIDE} px or more"
+            )
         if self.size and self.scale != 1:
             raise JobError("give a scale or a size, not both")
-        if min(self.block, self.gap, self.rim or 0) < 0:
-            raise JobError("block, gap and rim must not be negative")
+        if min(self.block, self.gap, self.rim or 0, self.seed) < 0:
+            raise JobError("block, gap, rim and seed must not be negative")
         if self.gsd is not None and self.gsd <= 0:
             raise JobError(f"gsd {self.gsd} must be above 0 m")
 
@@ -158,7 +163,7 @@ class PrepareSpec:
         Raises
         ------
         JobError
-            If it is no JSON object, or has a key that is unknown.
+            If it is no JSON object, or has a key that is unknown or a value of another type.
         """
         try:
             found = json.loads(text)
@@ -174,11 +179,36 @@ class PrepareSpec:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(found.keys() - known):
             raise JobError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        for field in fields(cls):
+            if field.name in found and not _fits(found[field.name], str(field.type)):
+                value = found[field.name]
+                raise JobError(f"{field.name} {value!r}: {_in_words(str(field.type))} is wanted")
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         try:
             return cls(**values)
         except TypeError as error:
             raise JobError(f"the spec does not fit: {error}") from error
+
+
+_TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool}
+_WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
+
+
+def _fits(value: object, kind: str) -> bool:
+    """Return whether a value is of the type that an annotation tells."""
+    if kind.endswith(" | None"):
+        return value is None or _fits(value, kind.removesuffix(" | None"))
+    if kind.startswith("tuple["):
+        one = kind.removeprefix("tuple[").removesuffix(", ...]")
+        return isinstance(value, (list, tuple)) and all(_fits(each, one) for each in value)
+    return isinstance(value, _TYPES[kind]) and isinstance(value, bool) == (kind == "bool")
+
+
+def _in_words(kind: str) -> str:
+    kind = kind.removesuffix(" | None")
+    if kind.startswith("tuple["):
+        return f"a list of {_WORDS[kind.removeprefix('tuple[').removesuffix(', ...]')]}s"
+    return _WORDS[kind] if kind == "bool" else f"a {_WORDS[kind]}"
 
 
 def _among(value: str, name: str, known: tuple[str, ...]) -> None:

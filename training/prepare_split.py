@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+
+import numpy as np
 
 from unet_segmenter.engine.errors import JobError
 from unet_segmenter.engine.progress import Progress
 
+from .dataset import SPLITS
 from .datasets import Reader
 from .errors import DatasetError
 from .prepare_sample import Record
-from .prepare_spec import PrepareSpec
+from .prepare_spec import LEAST_SIDE, PrepareSpec
 from .split import split_at_random, split_by_groups, split_by_lists
 from .text_lists import read_groups, read_names
 
@@ -143,17 +147,54 @@ def _by_clusters(task: _Task) -> Split:
 
 
 def _by_blocks(task: _Task) -> Split:
+    """Split by blocks of 4 chips, or of 3, 2 or 1 where the raster has too few of them.
+
+    There are enough if one of them is no more than the smallest share: 4 blocks for a quarter.
+    Smaller blocks are taken too where a side would lack a class that they give it.
+    """
     from .chips import block_of, split_by_blocks
 
     spec, names = task.spec, task.names
     if not hasattr(task.reader, "window"):
         raise JobError("a split by blocks is for georeferenced rasters (reader geo)")
     windows = {name: task.reader.window(name) for name in names}
-    side = spec.block or 4 * spec.chip
-    group_of = {name: block_of(window, side) for name, window in windows.items()}
-    side_of = split_by_blocks(windows, group_of, spec.fractions, spec.seed, spec.gap, task.pixels)
-    notes = (f"blocks of {side} px; two sides are {spec.gap} px apart at least",)
-    return Split("blocks", side_of, group_of, notes)
+    sides = {side for side, share in zip(SPLITS, spec.fractions, strict=False) if share > 0}
+    enough = ceil(1 / min(share for share in spec.fractions if share > 0))
+    tried = (spec.block,) if spec.block else tuple(count * spec.chip for count in (4, 3, 2, 1))
+    found: list[Split] = []
+    for length in tried:
+        group_of = {name: block_of(window, length) for name, window in windows.items()}
+        blocks = len(set(group_of.values()))
+        if blocks < (len(sides) if length == tried[-1] else enough):
+            continue
+        side_of = split_by_blocks(
+            windows, group_of, spec.fractions, spec.seed, spec.gap, task.pixels
+        )
+        if set(side_of.values()) == sides:
+            notes = (f"blocks of {length} px; two sides are {spec.gap} px apart at least",)
+            found.append(Split("blocks", side_of, group_of, notes))
+            if _has_all_classes(side_of, sides, task.pixels):
+                return found[-1]
+    if found:
+        return found[0]
+    height = max(window.row_stop for window in windows.values())
+    width = max(window.col_stop for window in windows.values())
+    small = max(min(height, width) // 4 // LEAST_SIDE, 1) * LEAST_SIDE
+    raise DatasetError(
+        f"{spec.source}: its {len(names)} labelled chips of {spec.chip} px, in blocks of "
+        f"{tried[-1]} px, cannot be split into {', '.join(s for s in SPLITS if s in sides)} "
+        f"without overlap; take smaller chips (--chip {min(small, spec.chip)}, say; CHIP_SIZE in "
+        "QGIS), smaller blocks (--block; SPLIT_BLOCK) or a smaller gap, or label more of it"
+    )
+
+
+def _has_all_classes(
+    side_of: Mapping[str, str], sides: Iterable[str], pixels: Mapping[str, np.ndarray]
+) -> bool:
+    """Return whether each class that any sample has is on each side."""
+    there = sum(pixels.values()) > 0
+    on_sides = [sum(pixels[name] for name in side_of if side_of[name] == side) for side in sides]
+    return all(((amounts > 0) == there).all() for amounts in on_sides)
 
 
 def _at_random(task: _Task) -> Split:

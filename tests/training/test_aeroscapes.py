@@ -32,6 +32,16 @@ def test_lists_are_read_in_order(small_set):
     assert AeroScapes(small_set).stems("trn") == ["000001_001", "000001_002", "041001_001"]
 
 
+def test_a_list_with_a_byte_order_mark_is_read_and_one_in_another_code_is_named(small_set):
+    path = small_set / "ImageSets" / "trn.txt"
+    text = path.read_text()
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert AeroScapes(small_set).stems("trn") == text.split()
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(DatasetError, match=r"trn\.txt: is no text in UTF-8"):
+        AeroScapes(small_set).stems("trn")
+
+
 def test_a_missing_mask_is_named(small_set):
     (small_set / "SegmentationClass" / "000001_002.png").unlink()
     with pytest.raises(DatasetError, match=r"000001_002\.png: no such file"):
@@ -61,6 +71,17 @@ def test_a_colour_mask_is_refused(small_set):
     Image.fromarray(np.zeros((96, 128, 3), np.uint8)).save(path)
     with pytest.raises(DatasetError, match="3 bands"):
         AeroScapes(small_set).sample("000001_001")
+
+
+def test_a_mask_saved_with_a_palette_keeps_its_ids(small_set):
+    path = small_set / "SegmentationClass" / "000001_001.png"
+    ids = np.array(Image.open(path))
+    mask = Image.fromarray(ids)
+    mask.putpalette(list(range(256)) * 3)
+    mask.save(path)
+    with Image.open(path) as saved:
+        assert saved.mode == "P"
+    assert np.array_equal(AeroScapes(small_set).labels("000001_001"), ids)
 
 
 def test_a_file_that_is_no_image_is_named(small_set):

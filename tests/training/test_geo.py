@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,90 @@ def test_what_does_not_fit_is_told(raster, polygons, change, words):
     settings = {"raster": raster, "labels": polygons, "field": "kind", **change}
     with pytest.raises(DatasetError, match=words):
         GeoChips(ChipSource(**settings))
+
+
+@pytest.mark.parametrize("role", ["labels", "areas"])
+def test_polygons_whose_coordinates_do_not_fit_their_crs_are_named(
+    raster, polygons, tmp_path, role
+):
+    layer = write_polygons(tmp_path / "metres.geojson", [(box(0, 0, 9, 9), {"kind": "a"})], 4326)
+    paths = {"labels": polygons, role: layer}
+    with pytest.raises(DatasetError, match=r"metres\.geojson: .*do not fit their CRS, EPSG:4326"):
+        GeoChips(ChipSource(raster, field="kind", **paths))
+
+
+def test_a_folder_given_as_labels_is_no_polygon_layer(raster, tmp_path):
+    with pytest.raises(DatasetError, match=r"The polygon layer .* is not a polygon layer"):
+        GeoChips(ChipSource(raster, str(tmp_path)))
+
+
+def test_the_classes_of_a_raster_are_counted_in_blocks(raster, tmp_path, monkeypatch):
+    values = np.zeros((HEIGHT, WIDTH, 1), np.uint8)
+    values[-1, -1], values[0, 70] = 9, 4
+    write_geotiff(tmp_path / "classes.tif", values, grid_of((HEIGHT, WIDTH)))
+    read_on, shapes = RasterSource.read_on, []
+
+    def reading(source, grid, fill):
+        shapes.append(grid.shape)
+        return read_on(source, grid, fill)
+
+    monkeypatch.setattr(RasterSource, "read_on", reading)
+    monkeypatch.setattr("training.datasets.geo._COUNTED", 50)
+    reader = GeoChips(ChipSource(raster, str(tmp_path / "classes.tif"), side=SIDE))
+    assert [cls.id for cls in reader.classes] == [0, 4, 9]
+    assert max(max(shape) for shape in shapes) == 50
+    reader.labels(reader.names()[0])
+    assert max(shapes[-1]) == SIDE
+
+
+def test_a_raster_of_many_values_is_no_class_raster(raster, tmp_path):
+    values = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH, 1)
+    write_geotiff(tmp_path / "height.tif", values, grid_of((HEIGHT, WIDTH)))
+    with pytest.raises(DatasetError, match=r"height\.tif: more than 254 values"):
+        GeoChips(ChipSource(raster, str(tmp_path / "height.tif")))
+
+
+@pytest.mark.parametrize(("chip", "expected"), [(16, 64), (40, 80), (50, 50)])
+def test_blocks_are_as_large_as_leaves_enough_of_them(raster, polygons, tmp_path, chip, expected):
+    spec = PrepareSpec(
+        raster, str(tmp_path / "out"), "geo", labels=polygons, field="kind", chip=chip
+    )
+    dataset = prepare(spec, SilentProgress())
+    assert dataset.details["split"]["notes"][0].startswith(f"blocks of {expected} px")
+    assert dataset.split("train")
+    assert dataset.split("validation")
+
+
+def test_blocks_are_smaller_where_a_side_would_lack_a_class(raster, tmp_path):
+    rows = [(box(0, 0, 120, 160), {"kind": "meadow"}), (box(0, 0, 80, 80), {"kind": "wood"})]
+    layer = write_polygons(tmp_path / "corner.geojson", rows)
+    spec = PrepareSpec(raster, str(tmp_path / "out"), "geo", labels=layer, field="kind", chip=20)
+    dataset = prepare(spec, SilentProgress())
+    # The wood fills one of four blocks of 80 px, and parts of four of 60 px.
+    assert dataset.details["split"]["notes"][0].startswith("blocks of 60 px")
+    for side in ("train", "validation"):
+        assert dataset.details["balance"][side]["classes"]["wood"]["px"] > 0
+
+
+def test_a_raster_too_small_for_its_chips_is_named_with_what_to_change(raster, polygons, tmp_path):
+    spec = PrepareSpec(raster, str(tmp_path / "out"), "geo", labels=polygons, field="kind")
+    words = r"field\.tif: its 1 labelled chips of 512 px, in blocks of 512 .*--chip 16, .*--block"
+    with pytest.raises(DatasetError, match=words):
+        prepare(spec, SilentProgress())
+    assert prepare(replace(spec, chip=16), SilentProgress()).split("validation")
+
+
+def test_chips_without_a_labelled_pixel_are_on_no_side(raster, tmp_path):
+    rows = [(box(0, 0, 60, 80), {"kind": "meadow"})]
+    layer = write_polygons(tmp_path / "meadow.geojson", rows)
+    spec = PrepareSpec(
+        raster, str(tmp_path / "out"), "geo", labels=layer, field="kind", chip=20,
+        ignore=("unlabelled",),
+    )  # fmt: skip
+    dataset = prepare(spec, SilentProgress())
+    assert len(dataset.samples) <= 12
+    for sample in dataset.samples:
+        assert (dataset.read(sample)[1] == 1).all()
 
 
 def test_polygons_without_a_class_are_counted(raster, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.small_sets import draw, write_folder_set, write_pairs
+from tests.training.small_sets import draw, write_class_list, write_folder_set, write_pairs
 from training.__main__ import main
 from training.dataset import Dataset
 from training.errors import DatasetError
@@ -118,8 +118,50 @@ def test_samples_below_the_limits_are_left_out_and_counted(plain, tmp_path):
     assert [s.name for s in sorted(dataset.samples, key=lambda s: s.name)] == [
         "000", "001", "002", "004", "005",
     ]  # fmt: skip
-    assert ("info", "1 of 6 samples were left out as empty") in progress.messages
+    assert any(words.startswith("1 of 6 samples were left out") for _, words in progress.messages)
     assert not (tmp_path / "out" / "images" / "003.jpg").exists()
+
+
+def test_samples_without_a_labelled_pixel_are_left_out_and_told(plain, tmp_path):
+    for name in ("001", "004"):
+        Image.fromarray(np.full((48, 64), 1, np.uint8)).save(plain / "masks" / f"{name}.png")
+    progress, learned = SilentProgress(), {"classes": ("grass", "tree"), "ignore": ("paved",)}
+    dataset = prepare(spec_of(plain, tmp_path / "out", **learned), progress)
+    assert sorted(s.name for s in dataset.samples) == ["000", "002", "003", "005"]
+    assert any(
+        words.startswith("2 of 6 samples were left out as empty: without a labelled pixel")
+        for _level, words in progress.messages
+    )
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "2 of 6 samples were left out as empty" in report
+    for path in (plain / "masks").iterdir():
+        Image.fromarray(np.full((48, 64), 1, np.uint8)).save(path)
+    with pytest.raises(DatasetError, match="all 6 samples are empty: without a labelled pixel"):
+        prepare(spec_of(plain, tmp_path / "none", **learned), SilentProgress())
+
+
+def test_images_that_would_become_too_small_are_named(plain, tmp_path):
+    spec = spec_of(plain, tmp_path / "out", split="clusters", scale=0.001)
+    with pytest.raises(DatasetError, match=r"000\.jpg: would be 1x1 px; samples have 16 px"):
+        prepare(spec, SilentProgress())
+
+
+def test_a_spec_file_that_is_a_list_is_refused(tmp_path, capsys):
+    (tmp_path / "spec.json").write_text("[1]")
+    assert main(["prepare", "a", "b", "--spec", str(tmp_path / "spec.json")]) == 2
+    assert "spec.json: is no JSON object" in capsys.readouterr().err
+
+
+def test_a_class_list_without_what_is_ignored_by_default_is_named(tmp_path):
+    write_pairs(tmp_path / "set" / "images", tmp_path / "set" / "labels", 4)
+    path = tmp_path / "set" / "class_dict.csv"
+    write_class_list(path, "name, r, g, b")
+    lines = [line for line in path.read_text().splitlines() if "conflicting" not in line]
+    path.write_text("\n".join(lines))
+    spec = PrepareSpec(str(tmp_path / "set"), str(tmp_path / "out"), "semantic-drone")
+    words = r"class_dict\.csv: lists no class 'conflicting', which is ignored by default"
+    with pytest.raises(DatasetError, match=words):
+        prepare(spec, SilentProgress())
 
 
 def test_only_the_names_of_a_list_are_used(plain, tmp_path):
@@ -251,7 +293,14 @@ def test_a_spec_goes_through_json_and_back():
         ({"fractions": (1.0,)}, "two or three"),
         ({"scale": 0}, "scale 0"),
         ({"size": (0, 4)}, "size"),
-        ({"size": (4, 4), "scale": 0.5}, "not both"),
+        ({"size": (8, 8)}, "16 px or more"),
+        ({"size": (64, 64), "scale": 0.5}, "not both"),
+        ({"seed": -1}, "seed must not be negative"),
+        ({"classes": "grass"}, "classes 'grass': a list of texts is wanted"),
+        ({"bands": [1, "nir"]}, "a list of whole numbers is wanted"),
+        ({"chip": "x"}, "chip 'x': a whole number is wanted"),
+        ({"overwrite": 1}, "true or false is wanted"),
+        ({"gsd": "5 cm"}, "gsd '5 cm': a number is wanted"),
         ({"chip": 64, "overlap": 64}, "overlap 64"),
         ({"min_positive": 2}, "min_positive 2"),
         ({"gap": -1}, "negative"),

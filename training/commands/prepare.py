@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--list", "train=FILE, validation=FILE or test=FILE; repeat",
         dest="lists", action="append", metavar="SIDE=FILE")  # fmt: skip
     add("--groups", "csv with the columns name and group: what to keep together")
-    add("--block", "side of a raster's blocks, px (geo; 4 chips)", type=int)
+    add("--block", "side of a raster's blocks, px (geo; 4 chips, or fewer)", type=int)
     add("--gap", "px between two sides that are left out (geo)", type=int)
     add("--rim", "px of the frames' edge that training ignores", type=int)
     add("--seed", "of the draws", type=int)
@@ -76,6 +76,8 @@ def spec_of(options: Namespace) -> PrepareSpec:
             found = json.loads(options.spec.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise JobError(f"{options.spec}: cannot be read as JSON ({error})") from error
+        if not isinstance(found, dict):
+            raise JobError(f"{options.spec}: is no JSON object")
         given = {**found, **given}
     for name in ("source", "output"):
         if name not in given:

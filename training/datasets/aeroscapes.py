@@ -14,6 +14,7 @@ from ..dataset import IGNORE
 from ..errors import DatasetError
 from ..images import read_image, read_labels
 from ..split import site_of
+from ..text_lists import read_text
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class AeroScapes:
             raise DatasetError(
                 f"{path}: no such list; AeroScapes has ImageSets/trn.txt and val.txt"
             )
-        stems = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        stems = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         if not stems:
             raise DatasetError(f"{path}: the list is empty")
         return stems

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..classes import SourceClass
 from ..errors import DatasetError
-from ..images import SUFFIXES, read_image, read_labels
-from ..palette import ids_of_colors, read_palette
+from ..images import RASTERS, SUFFIXES, nodata_of, palette_of, read_image, read_labels
+from ..palette import ids_of_colors, ids_of_indices, read_palette
 
 _MASKS = ("masks", "labels", "mask", "label")
 _PALETTES = ("classes.csv", "class_dict.csv", "palette.csv", "class_dict_seg.csv")
@@ -30,22 +30,45 @@ class PairedFiles:
         return sorted(self._images)
 
     def image(self, name: str) -> np.ndarray:
-        """Return the image as (H, W, B)."""
-        return read_image(self._images[name])
+        """Return the image as (H, W, B); nodata holds the mean of the rest."""
+        path = self._images[name]
+        image, nodata = read_image(path), nodata_of(path)
+        if nodata is None or nodata.all():
+            return image
+        image = image.copy()
+        image[nodata] = image[~nodata].mean(axis=0).astype(image.dtype)
+        return image
 
     def labels(self, name: str) -> np.ndarray:
-        """Return the ids (H, W), of a mask of ids or of colours."""
+        """Return the ids (H, W), of a mask of ids or of colours; -1 at nodata of image or mask."""
         path = self.label_file(name)
         mask = read_labels(path)
-        return mask if mask.ndim == 2 else ids_of_colors(mask, self.classes, path)
+        # Transparency of a mask says nothing: masks are often made to lie over their image.
+        unknown = nodata_of(path) if path.suffix.lower() in RASTERS and mask.ndim == 2 else None
+        if unknown is not None:
+            if unknown.all():
+                return np.full(mask.shape, -1, np.int32)
+            mask[unknown] = mask[~unknown][0]
+        ids = self._ids(mask, path)
+        for nodata in (unknown, nodata_of(self._images[name])):
+            if nodata is not None and nodata.shape == ids.shape:
+                ids = np.where(nodata, np.int32(-1), ids)
+        return ids
+
+    def _ids(self, mask: np.ndarray, path: Path) -> np.ndarray:
+        if mask.ndim == 3:
+            return ids_of_colors(mask, self.classes, path)
+        palette = palette_of(path)
+        return mask if palette is None else ids_of_indices(mask, palette, self.classes, path)
 
     def group(self, _name: str) -> str:
         """Return "": nothing tells groups."""
         return ""
 
-    def image_file(self, name: str) -> Path:
-        """Return the image's file."""
-        return self._images[name]
+    def image_file(self, name: str) -> Path | None:
+        """Return the image's file, or None where nodata in it was filled."""
+        path = self._images[name]
+        return path if nodata_of(path) is None else None
 
     def label_file(self, name: str) -> Path:
         """Return the mask's file."""
@@ -57,6 +80,10 @@ class PairedFiles:
     def where_masks_lie(self) -> str:
         """Say where a mask was looked for."""
         return "of the same name"
+
+    def masks_without_image(self) -> list[str]:
+        """Return the names of the masks' files that no image has the stem of."""
+        return [path.name for stem, path in self._labels.items() if stem not in self._images]
 
     def lists(self) -> dict[str, list[str]]:
         """Return {}: there is no official split."""

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ UNLABELLED = "unlabelled"
 """The class of labelled areas outside of all polygons."""
 _RASTERS = (".tif", ".tiff", ".img", ".vrt", ".jp2", ".png", ".asc")
 _EVERYTHING = (-np.inf, np.inf)
+_COUNTED = 1024  # px, side of the blocks in which the classes of a raster are looked for
+_MOST_CLASSES = 254
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,7 @@ class GeoChips:
             self._raster = RasterSource(source.raster)
             self.bands = self._band_names()
             self._read_labels()
-            areas = read_polygons(source.areas) if source.areas else None
-            self._areas = AreaOfInterest(*areas, self._raster.grid) if areas else None
+            self._areas = self._read_areas()
         except InputError as error:
             raise DatasetError(str(error)) from error
         size = self._raster.grid.pixel_size()
@@ -180,6 +182,14 @@ class GeoChips:
             for place, name in enumerate(told)
         )
 
+    def _read_areas(self) -> AreaOfInterest | None:
+        path = self._source.areas
+        if not path:
+            return None
+        polygons, crs = read_polygons(path, "layer of areas")
+        with _naming(path):
+            return AreaOfInterest(polygons, crs, self._raster.grid)
+
     def _read_labels(self) -> None:
         source = self._source
         if not source.labels:
@@ -192,7 +202,7 @@ class GeoChips:
         if source.field:
             polygons, texts, crs = read_labelled_polygons(source.labels, source.field)
         else:
-            polygons, crs = read_polygons(source.labels)
+            polygons, crs = read_polygons(source.labels, "polygon layer")
             texts = [Path(source.labels).stem] * len(polygons)
         if empty := texts.count(""):
             raise DatasetError(
@@ -208,20 +218,34 @@ class GeoChips:
             *(SourceClass(i, cls.name, cls.color) for i, cls in enumerate(listed, 1)),
         )
         ids = {cls.name: cls.id for cls in self.classes}
-        grid = self._raster.grid
-        self._polygons = LabelledPolygons(polygons, [ids[text] for text in texts], crs, grid)
+        values = [ids[text] for text in texts]
+        with _naming(source.labels):
+            self._polygons = LabelledPolygons(polygons, values, crs, self._raster.grid)
 
     def _classes_of_raster(self) -> tuple[SourceClass, ...]:
         if self._source.palette:
             return read_palette(Path(self._source.palette))
-        raster = self._classes_raster
-        found = raster.read_on(self._raster.grid, -1)
-        ids = [int(value) for value in np.unique(found) if value >= 0]
-        if not ids:
+        raster, grid = self._classes_raster, self._raster.grid
+        found: set[int] = set()
+        for window in chip_windows(grid.shape, _COUNTED):
+            values = np.unique(raster.read_on(grid.crop(window), -1))
+            found.update(values[values >= 0].tolist())
+            if len(found) > _MOST_CLASSES:
+                raise DatasetError(
+                    f"{raster.path}: more than {_MOST_CLASSES} values; a class raster has few"
+                )
+        if not found:
             raise DatasetError(f"{raster.path}: has no class where {self._source.raster} lies")
-        if len(ids) > 254:
-            raise DatasetError(f"{raster.path}: {len(ids)} values; a class raster has few")
-        return tuple(SourceClass(value, str(value), color_of(value)) for value in ids)
+        return tuple(SourceClass(value, str(value), color_of(value)) for value in sorted(found))
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Put the file before what is wrong with its polygons."""
+    try:
+        yield
+    except InputError as error:
+        raise DatasetError(f"{path}: {error}") from error
 
 
 def _listed(names: Sequence[str]) -> tuple[SourceClass, ...]:

@@ -12,7 +12,7 @@ from ..errors import DatasetError
 from ..prepare_spec import PrepareSpec
 from . import Reader
 from .aeroscapes import AeroScapes
-from .folder import FolderSet
+from .folder import FolderSet, PairedFiles
 from .semantic_drone import SemanticDrone
 
 
@@ -36,12 +36,27 @@ def _aeroscapes(spec: PrepareSpec, _progress: Progress) -> Reader:
 def _semantic_drone(spec: PrepareSpec, progress: Progress) -> Reader:
     reader = SemanticDrone(Path(spec.source), Path(spec.palette) if spec.palette else None)
     progress.log("info", f"layout: {reader.layout.name} ({reader.layout.labels})")
+    _warn_of_masks_without_image(reader, spec, progress)
     return reader
 
 
-def _folder(spec: PrepareSpec, _progress: Progress) -> Reader:
+def _folder(spec: PrepareSpec, progress: Progress) -> Reader:
     masks, palette = (Path(text) if text else None for text in (spec.labels, spec.palette))
-    return FolderSet(Path(spec.source), masks, palette)
+    reader = FolderSet(Path(spec.source), masks, palette)
+    _warn_of_masks_without_image(reader, spec, progress)
+    return reader
+
+
+def _warn_of_masks_without_image(
+    reader: PairedFiles, spec: PrepareSpec, progress: Progress
+) -> None:
+    if alone := reader.masks_without_image():
+        first = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
+        progress.log(
+            "warning",
+            f"{spec.source}: {len(alone)} masks have no image of the same name and are left out "
+            f"({first}); images in sub-folders are not found",
+        )
 
 
 def _geo(spec: PrepareSpec, progress: Progress) -> Reader:

@@ -89,6 +89,7 @@ class SemanticDrone(PairedFiles):
     palette: Path | None = None
 
     layout: Layout = field(init=False)
+    class_list: Path | None = field(init=False, repr=False)
     classes: tuple[SourceClass, ...] = field(init=False, repr=False)
     _images: dict[str, Path] = field(init=False, repr=False)
     _labels: dict[str, Path] = field(init=False, repr=False)
@@ -110,6 +111,7 @@ class SemanticDrone(PairedFiles):
         listed = self.palette or next(lying, None)
         # A frozen object is filled once, here.
         object.__setattr__(self, "layout", layout)
+        object.__setattr__(self, "class_list", listed)
         object.__setattr__(self, "classes", read_palette(listed) if listed else CLASSES)
         object.__setattr__(self, "_images", files_by_stem(self.root / layout.images))
         object.__setattr__(self, "_labels", files_by_stem(self.root / layout.labels))

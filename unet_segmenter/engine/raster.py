@@ -24,6 +24,7 @@ import rasterio.shutil
 import rasterio.vrt
 import rasterio.warp
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 
@@ -285,6 +286,12 @@ class RasterSource:
         """Bands (from 1) that are not alpha."""
         interpretations = enumerate(self._dataset.colorinterp, 1)
         return tuple(band for band, meaning in interpretations if meaning != ColorInterp.alpha)
+
+    @property
+    def may_lack_data(self) -> bool:
+        """Whether a nodata value, alpha, a mask or NaN may tell pixels without data."""
+        masked = [MaskFlags.all_valid not in flags for flags in self._dataset.mask_flag_enums]
+        return any(masked) or np.issubdtype(np.dtype(self.dtype), np.floating)
 
     def read(
         self, window: PixelWindow, bands: tuple[int, ...], value_range: tuple[float, float]
@@ -750,11 +757,19 @@ def _in_crs_of(
     grid: RasterGrid, polygons: Iterable[dict[str, Any]], crs: str | None
 ) -> list[dict[str, Any]]:
     shapes = list(polygons)
-    if crs is not None and grid.crs is not None:
-        source, target = rasterio.CRS.from_user_input(crs), rasterio.CRS.from_wkt(grid.crs)
-        if source != target:
-            shapes = [rasterio.warp.transform_geom(source, target, s) for s in shapes]
-    return shapes
+    if crs is None or grid.crs is None:
+        return shapes
+    source, target = rasterio.CRS.from_user_input(crs), rasterio.CRS.from_wkt(grid.crs)
+    if source == target:
+        return shapes
+    try:
+        return [rasterio.warp.transform_geom(source, target, shape) for shape in shapes]
+    except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
+        raise InputError(
+            f"The polygons have coordinates that do not fit their CRS, {_crs_name(source.to_wkt())}"
+            f", or the raster's ({_reason(error)}). Give the layer the CRS in which it was drawn; "
+            "a GeoJSON without one is taken to hold degrees."
+        ) from error
 
 
 def _plain_meanings(count: int) -> list[ColorInterp]:

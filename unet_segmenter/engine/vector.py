@@ -16,13 +16,17 @@ Polygons = NDArray[np.object_]
 """Polygons of shapely, shape (N,)."""
 
 
-def read_polygons(path: str) -> tuple[list[dict[str, Any]], str | None]:
+def read_polygons(
+    path: str, what: str = "area of interest"
+) -> tuple[list[dict[str, Any]], str | None]:
     """Read all polygons of a layer.
 
     Parameters
     ----------
     path : str
         A vector file that GDAL opens; its first layer is read.
+    what : str
+        What errors call it.
 
     Returns
     -------
@@ -36,7 +40,7 @@ def read_polygons(path: str) -> tuple[list[dict[str, Any]], str | None]:
     InputError
         If the file is absent, is no vector layer, or holds no polygon.
     """
-    return _read(path, "area of interest")[:2]
+    return _read(path, what)[:2]
 
 
 def read_labelled_polygons(
