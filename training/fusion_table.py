@@ -18,13 +18,14 @@ import numpy as np
 
 from unet_segmenter.engine.crf_settings import CrfSettings
 from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.fuse_classes import map_values
 from unet_segmenter.engine.fuse_methods import FUSION_METHODS, FusionRules, conflict, fuse
 from unet_segmenter.engine.majority import majority_filter
 from unet_segmenter.engine.metrics import confusion_matrix, counts_of_confusion, overall_accuracy
 from unet_segmenter.engine.model_card import UNKNOWN_VALUE
 from unet_segmenter.engine.predict import calibrate as apply_calibration
 from unet_segmenter.engine.progress import Progress
-from unet_segmenter.engine.refine import refine, unary_from_labels, unary_from_probabilities
+from unet_segmenter.engine.refine import refine, refine_block, unary_from_labels
 from unet_segmenter.engine.shares import decode_shares
 
 from .calibrate import CalibrationPlan, ClassCalibration, calibrate
@@ -90,14 +91,14 @@ class _Fused:
     ----------
     image, p, labels : ndarray, shapes (H, W, B), (H, W, K) and (H, W)
         The image, a probability a class, and the classes that fusion decided for.
-    most_probable : bool
-        Whether the classes are the most probable ones.
+    rules : FusionRules
+        How it decided.
     """
 
     image: np.ndarray
     p: np.ndarray
     labels: np.ndarray
-    most_probable: bool
+    rules: FusionRules
 
 
 Refinement = Callable[[_Fused, FusionTableSpec], np.ndarray]
@@ -114,18 +115,15 @@ def _majority(fused: _Fused, spec: FusionTableSpec) -> np.ndarray:
 def _crf(fused: _Fused, spec: FusionTableSpec) -> np.ndarray:
     """Refine as `landcover` does: by the probabilities, unless the fusion decided otherwise.
 
-    Then the classes that occur are what is known; "unknown" is one of them.
+    Then the classes are what is known; "unknown" is one of them.
     """
-    if fused.most_probable:
-        values = np.arange(1, fused.p.shape[-1] + 1, dtype=np.uint8)
-        unary = unary_from_probabilities(fused.p)
-    else:
-        values = np.unique(fused.labels)
-        if values.size < 2:
-            return fused.labels
-        unary = unary_from_labels(fused.labels, values.tolist(), spec.crf.gt_prob)
-    found = refine(fused.image, unary, np.ones(fused.labels.shape, bool), spec.crf)
-    refined: np.ndarray = values[found.argmax(-1)]
+    everywhere = np.ones(fused.labels.shape, bool)
+    if fused.rules.method == "argmax":
+        return refine_block(fused.image, fused.p, everywhere, spec.crf, values=fused.rules.values)
+    values = map_values(fused.rules)
+    unary = unary_from_labels(fused.labels, values, spec.crf.gt_prob)
+    found = refine(fused.image, unary, everywhere, spec.crf)
+    refined: np.ndarray = np.array(values, np.uint8)[found.argmax(-1)]
     return refined
 
 
@@ -254,7 +252,7 @@ def _count(
                 fold.rarest_first,
             )
             labels = fuse(p, rules, np.ones(mask.shape, bool))
-            fused = _Fused(image, p, labels, method == "argmax")
+            fused = _Fused(image, p, labels, rules)
             for name, refinement in REFINEMENTS.items():
                 refined = refinement(fused, spec)
                 # A sum of class numbers may be no class.

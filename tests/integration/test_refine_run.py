@@ -101,10 +101,11 @@ def test_names_colours_and_grid_are_those_of_the_probabilities(files) -> None:
     result = run_refine(job_of(files), SilentProgress())
     with RasterSource(files[2]) as made, RasterSource(files[0]) as image:
         assert made.grid.differences(image.grid) == []
-        assert made.class_names(1) == {4: "grass", 7: "road", 9: "sky"}
+        assert made.class_names(1) == {0: "unknown", 4: "grass", 7: "road", 9: "sky"}
         assert {v: made.class_colors(1)[v] for v in (4, 7)} == {4: "#00ff00", 7: "#808080"}
         assert "sxy=6" in made.tags()["UNET_SEGMENTER_CRF"]
-    assert [(a.value, a.name) for a in result.areas] == [(4, "grass"), (7, "road"), (9, "sky")]
+    told = {a.value: a.name for a in result.areas}
+    assert told == {0: "unknown", 4: "grass", 7: "road", 9: "sky"}
     assert not list(Path(files[2]).parent.glob(".*")), "no unfinished run is left"
 
 
@@ -227,6 +228,25 @@ def test_a_class_that_lost_or_gained_much_is_told() -> None:
     assert "pole had 100 pixels and lost 90 (90%)" in lost
     assert "sky had 0 pixels and gained 5." in appeared
     assert len(switch_warnings(changes, 0.15)) == 3
+
+
+def test_where_nothing_speaks_for_a_class_it_stays_unknown(files) -> None:
+    shares = np.moveaxis(read_raster(files[1]), 0, -1).copy()
+    shares[60:64, 60:64] = 0
+    write_shares(Path(files[1]), shares)
+    result = run_refine(job_of(files), WatchingProgress())
+    labels = read_raster(files[2])[0]
+    assert (labels[60:64, 60:64] == 0).all()
+    assert (labels == 0).sum() == 16
+    unknown = next(change for change in result.areas if change.value == 0)
+    assert (unknown.before, unknown.pixels) == (16, 16)
+
+
+def test_a_band_of_labels_that_is_not_there_is_told(files) -> None:
+    write_raster(Path(files[1]), np.ones((20, 20), np.uint8))
+    job = RefineJob(files[0], files[2], labels=files[1], label_band=2)
+    with pytest.raises((InputError, JobError), match="band 2"):
+        run_refine(job, WatchingProgress())
 
 
 @pytest.mark.parametrize(

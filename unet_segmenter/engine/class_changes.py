@@ -43,7 +43,7 @@ def count_transitions(
 
 
 def class_changes(
-    looks: Sequence[ClassLook], pairs: NDArray[np.int64], pixel: float | None
+    looks: Sequence[ClassLook], pairs: NDArray[np.int64], areas: NDArray[np.float64] | None
 ) -> tuple[ClassChange, ...]:
     """What became of each class.
 
@@ -53,8 +53,8 @@ def class_changes(
         The classes.
     pairs : ndarray of int, shape (256, 256)
         From `count_transitions`.
-    pixel : float, optional
-        Area of a pixel in square metres.
+    areas : ndarray of float, shape (256,), optional
+        Square metres of each value after, from `ground_areas`.
     """
     found = []
     for look in looks:
@@ -65,7 +65,7 @@ def class_changes(
                 *(look.value, look.name, look.color, before, after),
                 lost=before - stayed,
                 gained=after - stayed,
-                area=None if pixel is None else pixel * after,
+                area=None if areas is None else float(areas[look.value]),
             )
         )
     return tuple(found)

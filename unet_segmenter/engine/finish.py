@@ -18,6 +18,7 @@ from .model_card import NODATA_VALUE, ModelCard, ModelClass
 from .output_layers import (
     LayerMeaning,
     class_areas,
+    ground_areas,
     histogram,
     publish,
     software_tags,
@@ -26,6 +27,7 @@ from .output_layers import (
 from .progress import Progress
 from .quicklook import draw_quicklook
 from .raster import RasterGrid, RasterSource
+from .raster_items import pairs_text
 from .summary import summary_page
 
 _QUICKLOOK_SIDE = 1400
@@ -82,7 +84,7 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
     made = write_layers(
         store, done.job.outputs(), _meanings(done, look), done.grid, _tags(done), progress, threads
     )
-    result = _result(done, look, counts)
+    result = _result(done, look, counts, store)
     if done.job.summary:
         made |= _report(result, done, store, look)
     publish(made)
@@ -101,10 +103,10 @@ def _meanings(done: FinishedMap, look: tuple[ClassLook, ...]) -> dict[str, Layer
 def _tags(done: FinishedMap) -> dict[str, str]:
     """How the map was made, for the TIFF's metadata."""
     job, card = done.job, done.card
-    thresholds = ",".join(
-        f"{c.name}={c.threshold if job.threshold is None else job.threshold!r}"
+    thresholds = [
+        (c.name, repr(c.threshold if job.threshold is None else job.threshold))
         for c in done.classes
-    )
+    ]
     parameters = {
         "INPUT": Path(job.input).name,
         "BANDS": ",".join(map(str, done.bands)),
@@ -112,9 +114,9 @@ def _tags(done: FinishedMap) -> dict[str, str]:
         "MODEL_VERSION": card.version,
         "MODEL_SHA256": _model_hash(done),
         "MODEL_LICENSE": card.license,
-        "CLASSES": ",".join(f"{c.value}={c.name}" for c in done.classes),
-        "COLORS": ",".join(f"{c.name}={c.color}" for c in done.classes),
-        "THRESHOLDS": thresholds,
+        "CLASSES": pairs_text((c.value, c.name) for c in done.classes),
+        "COLORS": pairs_text((c.name, c.color) for c in done.classes),
+        "THRESHOLDS": pairs_text(thresholds),
         "RUNTIME": done.runtime,
         "PRECISION": done.precision,
         "TTA": str(job.tta).lower(),
@@ -129,7 +131,9 @@ def _model_hash(done: FinishedMap) -> str:
     return file.sha256 if file else ""
 
 
-def _result(done: FinishedMap, look: tuple[ClassLook, ...], counts: NDArray[np.int64]) -> JobResult:
+def _result(
+    done: FinishedMap, look: tuple[ClassLook, ...], counts: NDArray[np.int64], store: BlockStore
+) -> JobResult:
     outputs = {name: Path(path).absolute() for name, path in done.job.outputs().items()}
     if "SUMMARY" in outputs:
         outputs["QUICKLOOK"] = quicklook_path(outputs["SUMMARY"])
@@ -140,7 +144,7 @@ def _result(done: FinishedMap, look: tuple[ClassLook, ...], counts: NDArray[np.i
         pixels=done.grid.shape.height * done.grid.shape.width,
         nodata_pixels=int(counts[NODATA_VALUE]),
         seconds=time.monotonic() - done.started,
-        areas=class_areas(look, counts, done.grid),
+        areas=class_areas(look, counts, ground_areas(store, "OUTPUT", counts, done.grid)),
         runtime=done.runtime,
         precision=done.precision,
         model=done.card.name,

@@ -13,6 +13,7 @@ from .fuse_job import named_thresholds
 from .fuse_methods import COURSE_LARGEST_SUM, FusionRules
 from .legend import UNKNOWN_COLOR, ClassLook
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
+from .raster_items import pairs_text
 from .reference import PALETTE
 
 DEFAULT_THRESHOLD = 0.5
@@ -91,17 +92,16 @@ class Fusion:
     def looks(self) -> tuple[ClassLook, ...]:
         """What the map's values mean, by value: the classes, 0, and sums that are no class."""
         looks = {c.value: ClassLook(c.value, c.name, c.color) for c in self.classes}
-        if self.rules.method == "course_sum":
-            for total in _sums(self.rules.values):
-                color = PALETTE[total % len(PALETTE)]
-                looks.setdefault(total, ClassLook(total, f"sum {total}, no class", color))
         looks[UNKNOWN_VALUE] = ClassLook(UNKNOWN_VALUE, UNKNOWN_NAME, UNKNOWN_COLOR)
+        for value in map_values(self.rules):
+            color = PALETTE[value % len(PALETTE)]
+            looks.setdefault(value, ClassLook(value, f"sum {value}, no class", color))
         return tuple(looks[value] for value in sorted(looks))
 
     @property
     def has_unknown_band(self) -> bool:
         """Whether "unknown" has a probability of its own."""
-        return self.rules.unknown_threshold > 0
+        return self.rules.unknown_threshold > 0 and len(self.classes) > 1
 
     def band_names(self) -> tuple[str, ...]:
         """Names of the bands of the renormalised probabilities."""
@@ -116,11 +116,14 @@ class Fusion:
     def tags(self) -> dict[str, str]:
         """How it was decided, for a raster's metadata."""
         bands = zip(self.band_values(), self.band_names())
+        # Of a single class the map tells that one decided from which on it was claimed.
+        limits = self.rules.limits if len(self.classes) == 1 else self.rules.thresholds
+        names = [c.name for c in self.classes]
         return {
             "METHOD": self.rules.method,
-            "CLASSES": ",".join(f"{value}={name}" for value, name in bands),
-            "COLORS": ",".join(f"{c.name}={c.color}" for c in self.classes),
-            "THRESHOLDS": ",".join(f"{c.name}={c.threshold!r}" for c in self.classes),
+            "CLASSES": pairs_text(bands),
+            "COLORS": pairs_text((c.name, c.color) for c in self.classes),
+            "THRESHOLDS": pairs_text(zip(names, map(repr, limits))),
             "PRIORITY": ",".join(self.classes[k].name for k in self.rules.order),
             "UNKNOWN_THRESHOLD": repr(self.rules.unknown_threshold),
         }
@@ -227,6 +230,12 @@ def _alias_warning(classes: Sequence[FusedClass]) -> str:
         f"read as other classes, and sums over {COURSE_LARGEST_SUM} as unknown.{example} Use it "
         "only to reproduce the course's maps."
     )
+
+
+def map_values(rules: FusionRules) -> tuple[int, ...]:
+    """All values that a map may have, sorted: the classes, 0, and sums that are no class."""
+    sums = _sums(rules.values) if rules.method == "course_sum" else []
+    return tuple(sorted({UNKNOWN_VALUE, *rules.values, *sums}))
 
 
 def _sums(values: Sequence[int]) -> list[int]:

@@ -19,7 +19,14 @@ from .fuse_classes import Fusion
 from .fuse_job import FuseResult
 from .fuse_report import FusionFacts, fusion_page
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
-from .output_layers import class_areas, histogram, publish, software_tags, write_layers
+from .output_layers import (
+    class_areas,
+    ground_areas,
+    histogram,
+    publish,
+    software_tags,
+    write_layers,
+)
 from .progress import Progress
 from .quicklook import draw_quicklook
 from .raster import RasterGrid
@@ -146,7 +153,7 @@ def _result(done: FinishedFusion, store: BlockStore) -> FuseResult:
         areas=class_areas(
             tuple(look for look in looks if look.value in named or counts[look.value]),
             counts,
-            done.grid,
+            ground_areas(store, "OUTPUT", counts, done.grid),
         ),
         method=done.fusion.rules.method,
         warnings=done.warnings,

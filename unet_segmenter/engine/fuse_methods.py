@@ -117,7 +117,12 @@ def fuse(probabilities: FloatArray, rules: FusionRules, valid: NDArray[np.bool_]
 
 
 def argmax(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
-    """The most probable class; of equal ones the first. Its own threshold does not count."""
+    """The most probable class; of equal ones the first. Its own threshold does not count.
+
+    But that of a single class, which has no other to be less probable than.
+    """
+    if len(rules.values) == 1:
+        return threshold(probabilities, rules)
     least = max(rules.unknown_threshold, _ABOVE_NOTHING)
     return class_mask(probabilities, rules.values, [least] * len(rules.values))
 
@@ -198,8 +203,11 @@ def renormalised(probabilities: FloatArray, unknown_threshold: float = 0.0) -> F
     Returns
     -------
     ndarray of float32, shape (H, W, K) or (H, W, K + 1)
-        Each over their sum; equal for all where all are 0, as nothing speaks for any class.
+        Each over their sum; 0 for all where all are 0, as nothing speaks for any class. A single
+        class keeps its probability: what it lacks is its rest's.
     """
+    if probabilities.shape[-1] == 1:
+        return probabilities
     planes = np.moveaxis(probabilities, -1, 0)
     if unknown_threshold > 0:
         unknown = np.full((1, *planes.shape[1:]), unknown_threshold, np.float32)
@@ -207,7 +215,7 @@ def renormalised(probabilities: FloatArray, unknown_threshold: float = 0.0) -> F
     total = planes.sum(axis=0, dtype=np.float32)
     nothing = total < _ABOVE_NOTHING
     shares: FloatArray = (planes / np.where(nothing, 1, total)).astype(np.float32)
-    shares[:, nothing] = 1 / len(planes)
+    shares[:, nothing] = 0
     return np.moveaxis(shares, 0, -1)
 
 
@@ -256,6 +264,7 @@ def entropy(probabilities: FloatArray) -> FloatArray:
     for share in shares:
         total -= share * np.log(np.maximum(share, np.float32(_ABOVE_NOTHING)))
     undecided: FloatArray = np.clip(total / np.float32(np.log(len(shares))), 0, 1)
+    undecided[~shares.any(axis=0)] = 1
     return undecided
 
 

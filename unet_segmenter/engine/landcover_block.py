@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -211,6 +211,8 @@ class LandcoverBlock:
         place = block.field.relative_to(self.plan.region)
         origin = (place.row, place.col)
         fusion = self.fuse.fusion
+        if len(fusion.classes) == 1:
+            settings = replace(settings, unknown_threshold=fusion.rules.limits[0])
         if fusion.rules.method == "argmax":
             shares = renormalised(probabilities, fusion.rules.unknown_threshold)
             planes = self._as_written(np.moveaxis(shares, -1, 0), block.wanted)

@@ -136,18 +136,40 @@ def histogram(store: BlockStore, name: str, band: int = 0) -> NDArray[np.int64]:
     return counts
 
 
+def ground_areas(
+    store: BlockStore, name: str, counts: NDArray[np.int64], grid: RasterGrid
+) -> NDArray[np.float64] | None:
+    """Square metres that each of the 256 values of a uint8 layer covers; None without a CRS.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (256,)
+        The layer's `histogram`, which is enough where all pixels are of one size.
+    """
+    areas = grid.row_areas()
+    if areas is None or not len(areas) or areas[0] == areas[-1] == areas[len(areas) // 2]:
+        return None if areas is None else counts * areas[0]
+    total, start = np.zeros(256), 0
+    for rows in _strips(store, name, 0):
+        weights = np.repeat(areas[start : start + len(rows)], rows.shape[1])
+        total += np.bincount(rows.ravel(), weights, minlength=256)
+        start += len(rows)
+    return total
+
+
 def class_areas(
-    looks: tuple[ClassLook, ...], counts: NDArray[np.int64], grid: RasterGrid
+    looks: tuple[ClassLook, ...],
+    counts: NDArray[np.int64],
+    areas: NDArray[np.float64] | None,
 ) -> tuple[ClassArea, ...]:
-    """How much of a map each class covers, from its `histogram`."""
-    pixel = grid.pixel_area()
+    """How much of a map each class covers, from its `histogram` and its `ground_areas`."""
     return tuple(
         ClassArea(
             look.value,
             look.name,
             look.color,
             int(counts[look.value]),
-            None if pixel is None else pixel * int(counts[look.value]),
+            None if areas is None else float(areas[look.value]),
         )
         for look in looks
     )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 from .errors import InputError, JobError
 from .fuse_classes import UNKNOWN_NAME, ClassSource
 from .geometry import PixelWindow
-from .model_card import NODATA_VALUE, UNKNOWN_VALUE
+from .model_card import NODATA_VALUE
 from .raster import RasterGrid, RasterSource
+from .raster_items import pairs_of
 from .shares import PROBABILITY_STEPS, FloatArray, decode_shares
 from .warp_hint import how_to_align
 
@@ -158,18 +158,25 @@ def told_classes(source: RasterSource) -> dict[int, ClassSource]:
         stem = Path(source.path).stem
         fallback = stem if len(bands) == 1 else f"{stem} band {band}"
         name = names[place] if names else source.band_names[band - 1] or fallback
-        if name == UNKNOWN_NAME and values.get(name) == UNKNOWN_VALUE:
+        if name == UNKNOWN_NAME:
             continue
-        limit = limits.get(name)
         told[band] = ClassSource(
-            name, values.get(name), colors.get(name), float(limit) if limit else None
+            name, values.get(name), colors.get(name), _share(limits.get(name, ""))
         )
     return told
 
 
 def _pairs(tags: dict[str, str], key: str) -> list[tuple[str, str]]:
-    """Left and right sides of "a=b,c=d" in one of our own items of metadata."""
-    return re.findall(r"([^,=]+)=([^,=]+)", tags.get(f"UNET_SEGMENTER_{key}", ""))
+    """Left and right sides of the pairs in one of our own items of metadata."""
+    return pairs_of(tags.get(f"UNET_SEGMENTER_{key}", ""))
+
+
+def _share(text: str) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if 0 <= found <= 1 else None
 
 
 def _named(text: str, told: ClassSource) -> ClassSource:
@@ -179,6 +186,11 @@ def _named(text: str, told: ClassSource) -> ClassSource:
     if value is not None and not 0 < value < NODATA_VALUE:
         raise JobError(f"The class {text!r} has the value {value}; values are 1 to 254.")
     name = name.strip()
+    if name == UNKNOWN_NAME:
+        raise JobError(
+            f"{UNKNOWN_NAME!r} is what pixels without a class are called; name the class {text!r} "
+            "otherwise."
+        )
     if name == told.name:
         return ClassSource(name, value or told.value, told.color, told.threshold)
     return ClassSource(name, value, None, told.threshold)

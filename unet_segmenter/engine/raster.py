@@ -111,6 +111,17 @@ class RasterGrid:
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
+    def overlaps(self, other: RasterGrid) -> bool:
+        """Whether both have a place in common; both need a CRS."""
+        try:
+            xmin, ymin, xmax, ymax = rasterio.warp.transform_bounds(
+                _crs(self.crs), _crs(other.crs), *self.bounds()
+            )
+        except (rasterio.errors.RasterioError, CPLE_BaseError):
+            return False
+        left, bottom, right, top = other.bounds()
+        return bool(xmin < right and left < xmax and ymin < top and bottom < ymax)
+
     def pixel_size(self) -> tuple[float, float] | None:
         """Width and height of the middle pixel in metres; None without a CRS."""
         if self.crs is None:
@@ -128,8 +139,29 @@ class RasterGrid:
 
     def pixel_area(self) -> float | None:
         """Area of the middle pixel in square metres; None without a CRS."""
-        size = self.pixel_size()
-        return None if size is None else size[0] * size[1]
+        areas = self.row_areas()
+        return None if areas is None else float(areas[self.shape.height // 2])
+
+    def row_areas(self) -> NDArray[np.float64] | None:
+        """Area of the middle pixel of each row in square metres, (H,); None without a CRS.
+
+        In degrees it is that on a sphere, and becomes smaller towards the poles.
+        """
+        crs = _crs(self.crs)
+        if crs is None:
+            return None
+        height, width = self.shape
+        area = self.pixel_area_in_units()
+        if crs.is_projected:
+            area *= crs.linear_units_factor[1] ** 2
+        if not crs.is_geographic:
+            return np.full(height, area)
+        _, _, _, d, e, f = self.transform
+        latitudes = np.radians(d * width / 2 + e * (np.arange(height) + 0.5) + f)
+        # The zone between two parallels is exact: the second factor is that of its curvature.
+        zone = np.maximum(np.cos(latitudes), 0) * np.sinc(math.radians(e) / (2 * math.pi))
+        areas: NDArray[np.float64] = area * METRES_PER_DEGREE**2 * zone
+        return areas
 
     def unit(self) -> str | None:
         """Name of the CRS's unit of length, such as "metre"; None without one or for degrees."""
@@ -207,7 +239,16 @@ class RasterSource:
         source = cls(path)
         if source.grid.crs is None or grid.crs is None:
             source.__exit__()
-            raise InputError(f"{path} cannot be aligned: one of both rasters has no CRS.")
+            raise InputError(
+                f"{path} cannot be aligned: one of both rasters has no CRS; give it one "
+                "(gdal_edit.py -a_srs CRS FILE)."
+            )
+        if not source.grid.overlaps(grid):
+            source.__exit__()
+            raise InputError(
+                f"{path} cannot be aligned: it does not overlap the raster whose grid is wanted; "
+                "look whether both have the right CRS."
+            )
         band_meanings = source.band_names, source.scales
         has_nodata = any(value is not None for value in source._dataset.nodatavals)
         source._dataset = rasterio.vrt.WarpedVRT(
@@ -218,6 +259,8 @@ class RasterSource:
             width=grid.shape.width,
             resampling=Resampling[resampling],
             add_alpha=not has_nodata and not source._has_alpha,
+            # A pixel without data in one band must not be blended into its neighbours there.
+            UNIFIED_SRC_NODATA="NO",
         )
         source._opened.insert(0, source._dataset)
         source._take_up(path)

@@ -176,6 +176,7 @@ def refine_block(
     -------
     ndarray of uint8, shape of the core
         Values of the classes, 0 for "unknown" or for the rest of a single class, 255 for nodata.
+        Where no class has any probability the class stays unknown, whatever is near.
     """
     classes = probabilities.shape[2]
     values = range(1, classes + 1) if values is None else values
@@ -190,6 +191,7 @@ def refine_block(
     )
     inside = (core or PixelWindow(0, 0, *valid.shape)).slices
     mask: ByteArray = table[marginals[inside].argmax(axis=-1)]
+    mask[~probabilities[inside].any(axis=-1)] = UNKNOWN_VALUE
     mask[~valid[inside]] = NODATA_VALUE
     return mask
 

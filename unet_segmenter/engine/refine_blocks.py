@@ -108,9 +108,12 @@ class RefineBlock:
             stop=self.stop,
         )
         before = self._labels(unary[inside], valid)
+        after = self._labels(marginals[inside], valid)
         if block.given.ndim == 2:  # an unsure pixel had no class before
             before = np.where(valid, block.given[inside], NODATA_VALUE).astype(np.uint8)
-        after = self._labels(marginals[inside], valid)
+        else:  # nothing speaks for any class, so the class stays unknown
+            nothing = valid & ~block.given[inside].any(axis=-1)
+            before[nothing] = after[nothing] = UNKNOWN_VALUE
         return {"OUTPUT": after[np.newaxis], BEFORE: before[np.newaxis]}
 
     def _labels(self, distribution: FloatArray, valid: Mask) -> NDArray[np.uint8]:
@@ -146,7 +149,10 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
     """
     source = stack.enter_context(RasterSource(job.map))
     told = told_classes(source) if job.probability else {}
-    legend = RasterLegend.of(source, job.label_band) if job.labels else None
+    legend = None
+    if job.labels:
+        check_band(source, job.label_band)
+        legend = RasterLegend.of(source, job.label_band)
     differences = image.grid.differences(source.grid)
     if differences:
         if not job.align:
@@ -175,10 +181,11 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
         looks = [ClassLook(1, only.name, only.color),
                  ClassLook(0, f"not {only.name}", UNKNOWN_COLOR)]  # fmt: skip
         threshold = threshold or next(iter(told.values())).threshold
-    elif unnamed or threshold is not None:
-        values.append(UNKNOWN_VALUE)
-        looks.append(_UNKNOWN_LOOK)
-        threshold = None if unnamed else threshold
+    else:
+        looks.append(_UNKNOWN_LOOK)  # where nothing speaks for any class, if nowhere else
+        if unnamed or threshold is not None:
+            values.append(UNKNOWN_VALUE)
+            threshold = None if unnamed else threshold
     return MapSource(
         source,
         ProbabilitySource(source, bands).read,
@@ -189,15 +196,15 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
 
 
 def _label_map(job: RefineJob, source: RasterSource, legend: RasterLegend) -> MapSource:
-    check_band(source, job.label_band)
-
     def read(window: PixelWindow) -> tuple[NDArray[np.generic], Mask]:
         return read_classes(source, job.label_band, window)
 
     found = _values_of(source, read)
-    values = [v for v in sorted(found) if v != UNKNOWN_VALUE or job.unknown == "keep"]
-    if not values:
+    if not found - {UNKNOWN_VALUE} and (job.unknown == "fill" or not found):
         raise InputError(f"{source.path} holds no class: all of its pixels are 0 or nodata.")
+    # With those that the raster names but has not, a part of it is refined as the whole would be.
+    named = {value for value in legend.names if value < NODATA_VALUE}
+    values = [v for v in sorted(found | named) if v != UNKNOWN_VALUE or job.unknown == "keep"]
     if len(values) == 1:  # the CRF tells classes apart; here is only one
         values.append(next(v for v in range(NODATA_VALUE) if v not in values))
     return MapSource(
@@ -210,7 +217,7 @@ def _label_map(job: RefineJob, source: RasterSource, legend: RasterLegend) -> Ma
 
 
 def _values_of(source: RasterSource, read: Read) -> set[int]:
-    """The classes that occur; all of them decide what one label is worth."""
+    """The classes that occur."""
     height, width = source.grid.shape
     rows = max(1, (1 << 22) // width)
     found: set[int] = set()

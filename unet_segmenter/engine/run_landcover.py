@@ -24,6 +24,7 @@ from .landcover_block import LandcoverBlock, LandcoverPixels, LandcoverReader, R
 from .landcover_job import LandcoverJob, LandcoverResult
 from .landcover_plan import LandcoverPlan, plan_landcover
 from .model_library import ModelLibrary, default_library
+from .output_layers import ground_areas
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
 from .raster import RasterSource, gdal_settings
@@ -85,7 +86,8 @@ def run_landcover(
             pairs = count_transitions(store, BEFORE if _refines(job) else "OUTPUT", "OUTPUT",
                                       progress)  # fmt: skip
             grid = plan.grid.crop(plan.region)
-            changes = class_changes(plan.fusion.looks(), pairs, grid.pixel_area())
+            areas = ground_areas(store, "OUTPUT", pairs.sum(axis=0), grid)
+            changes = class_changes(plan.fusion.looks(), pairs, areas)
             guards = tuple(switch_warnings(changes, job.switch_share))
             for warning in guards:
                 progress.log("warning", warning)

@@ -25,6 +25,7 @@ from .model_card import NODATA_VALUE
 from .output_layers import (
     LayerMeaning,
     class_areas,
+    ground_areas,
     histogram,
     publish,
     software_tags,
@@ -99,7 +100,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
                     store, job.outputs(), meanings, source.grid, _tags(job), progress, cores
                 )
             )
-        areas = class_areas(looks, counts, source.grid)
+            areas = class_areas(looks, counts, ground_areas(store, "OUTPUT", counts, source.grid))
     pixels, nodata = int(counts.sum()), int(counts[NODATA_VALUE])
     return MajorityFilterResult(
         outputs={name: str(Path(path).absolute()) for name, path in job.outputs().items()},

@@ -17,7 +17,7 @@ from .class_changes import changed_pixels, class_changes, count_transitions
 from .crf_settings import CrfSettings
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
-from .output_layers import LayerMeaning, publish, software_tags, write_layers
+from .output_layers import LayerMeaning, ground_areas, publish, software_tags, write_layers
 from .predictor import available_cores
 from .progress import Progress
 from .raster import RasterSource, gdal_settings
@@ -79,7 +79,8 @@ def run_refine(job: RefineJob, progress: Progress) -> RefineResult:
             with gdal_settings(cores, cache):
                 _fill(job, image, bands, value_range, map_source, blocks, store, progress)
             pairs = count_transitions(store, BEFORE, "OUTPUT", progress)
-            changes = class_changes(map_source.looks, pairs, image.grid.pixel_area())
+            areas = ground_areas(store, "OUTPUT", pairs.sum(axis=0), image.grid)
+            changes = class_changes(map_source.looks, pairs, areas)
             told = [c for c in changes if c.value in map_source.values]  # not what was unsure
             warnings = tuple(switch_warnings(tuple(told), job.switch_share))
             for warning in warnings:

@@ -285,6 +285,80 @@ def test_aligned_rasters_are_interpolated_and_nodata_where_they_have_nothing(tmp
     np.testing.assert_array_equal(classes[:, 20:60], np.tile(1 + (b_there > 67), (HEIGHT, 1)))
 
 
+def test_a_hole_in_one_band_stays_a_hole_when_it_is_aligned(tmp_path) -> None:
+    pixels = np.full((HEIGHT, WIDTH, 2), 100, np.uint8)
+    pixels[20:30, 30:40, 1] = 255
+    shifted = TRANSFORM @ rasterio.Affine.translation(0.5, 0.5)
+    a = write_shares(tmp_path / "a.tif", pixels[..., :1], ("a",))
+    b = write_shares(tmp_path / "b.tif", pixels, ("b", "c"), transform=shifted)
+    run([a, b], tmp_path / "out.tif", align=True)
+    classes = read_raster(tmp_path / "out.tif")[0]
+    assert (classes[22:29, 32:39] == 255).all()
+    assert (classes[5:15, 5:60] != 255).all()
+    floats = pixels.astype(np.float32) / 254
+    floats[pixels == 255] = -9999
+    write_shares(tmp_path / "b.tif", floats, ("b", "c"), transform=shifted, nodata=-9999, scale=1)
+    run([a, b], tmp_path / "other.tif", align=True)
+    np.testing.assert_array_equal(read_raster(tmp_path / "other.tif")[0] == 255, classes == 255)
+
+
+def test_rasters_that_do_not_overlap_are_not_aligned(tmp_path) -> None:
+    pixels = np.full((HEIGHT, WIDTH, 1), 100, np.uint8)
+    a = write_shares(tmp_path / "a.tif", pixels, ("a",))
+    far = TRANSFORM @ rasterio.Affine.translation(5000, 0)
+    b = write_shares(tmp_path / "b.tif", pixels, ("b",), transform=far)
+    with pytest.raises(InputError, match=r"b\.tif cannot be aligned: it does not overlap"):
+        run([a, b], tmp_path / "out.tif", align=True)
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_signs_in_the_names_of_classes_go_from_step_to_step(tmp_path) -> None:
+    pixels = steps(bands=2)
+    path = write_shares(tmp_path / "p.tif", pixels, ("grass, dry", "tall=100 %"))
+    thresholds = {"method": "threshold", "thresholds": ("0.9",)}
+    first = run(path, tmp_path / "c.tif", probability=tmp_path / "q.tif", **thresholds)
+    again = run(str(tmp_path / "q.tif"), tmp_path / "d.tif", method="threshold")
+    names = [area.name for area in again.areas]
+    assert names == [area.name for area in first.areas] == ["unknown", "grass, dry", "tall=100 %"]
+    with rasterio.open(tmp_path / "d.tif") as raster:
+        told = raster.tags()["UNET_SEGMENTER_THRESHOLDS"]
+    assert told == "grass%2C dry=0.9,tall%3D100 %25=0.9"
+
+
+def test_no_class_is_called_unknown_but_the_unknown(tmp_path) -> None:
+    pixels = steps(bands=2)
+    path = write_shares(tmp_path / "p.tif", pixels, ("a", "b"))
+    with pytest.raises(JobError, match=r"'unknown' is what pixels without a class are called"):
+        run(path, tmp_path / "c.tif", class_names=("a", "3=unknown"))
+    path = write_shares(tmp_path / "u.tif", pixels, ("a", "unknown"))
+    result = run(path, tmp_path / "c.tif")
+    assert [area.name for area in result.areas] == ["unknown", "a"]
+
+
+def test_areas_in_degrees_shrink_towards_the_poles(tmp_path) -> None:
+    pixels = np.zeros((HEIGHT, WIDTH, 2), np.uint8)
+    pixels[: HEIGHT // 2, :, 0] = pixels[HEIGHT // 2 :, :, 1] = 200
+    degrees = rasterio.Affine(0.1, 0, 10, 0, -0.2, 60)  # 60 to 50 degrees north
+    path = write_shares(
+        tmp_path / "p.tif", pixels, ("north", "south"), crs="EPSG:4326", transform=degrees
+    )
+    result = run(path, tmp_path / "c.tif")
+    area = {one.name: one.area for one in result.areas}
+    radius = 111_320 * 180 / np.pi
+    edges = np.sin(np.radians([60, 55, 50]))
+    expected = radius**2 * np.radians(7) * -np.diff(edges)
+    np.testing.assert_allclose([area["north"], area["south"]], expected, rtol=1e-9)
+
+
+def test_areas_of_a_sheared_grid_are_those_of_its_parallelograms(tmp_path) -> None:
+    pixels = np.full((HEIGHT, WIDTH, 2), 100, np.uint8)
+    pixels[..., 0] = 200
+    sheared = rasterio.Affine(5, 3, 500000, 0, -5, 5300000)
+    path = write_shares(tmp_path / "p.tif", pixels, ("a", "b"), transform=sheared)
+    area = {one.name: one.area for one in run(path, tmp_path / "c.tif").areas}
+    assert area["a"] == pytest.approx(HEIGHT * WIDTH * 25)
+
+
 def test_the_course_s_sums_warn_and_name_what_is_no_class(tmp_path) -> None:
     pixels = np.full((HEIGHT, WIDTH, 2), 200, np.uint8)
     tags = {"UNET_SEGMENTER_CLASSES": "1=vegetation,2=background"}

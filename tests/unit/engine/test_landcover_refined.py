@@ -96,8 +96,13 @@ def test_in_blocks_it_differs_on_few_pixels(image, models, fused, tmp_path) -> N
 
 @pytest.mark.parametrize(
     "rules",
-    [{}, {"method": "threshold", "thresholds": ("0.55",)}, {"method": "priority"}],
-    ids=["argmax", "threshold", "priority"],
+    [
+        {},
+        {"method": "threshold", "thresholds": ("0.55",)},
+        {"method": "threshold", "thresholds": ("bright=1.0",)},
+        {"method": "priority"},
+    ],
+    ids=["argmax", "threshold", "a class that does not occur", "priority"],
 )
 def test_in_blocks_it_equals_segment_fuse_and_refine_in_blocks_of_the_same_size(
     rules, image, models, fused, tmp_path
@@ -128,6 +133,24 @@ def test_in_blocks_it_equals_segment_fuse_and_refine_in_blocks_of_the_same_size(
     if rules:
         assert one_pass.changes == steps.areas
         assert set(steps.warnings) <= set(one_pass.warnings)
+
+
+def test_a_single_class_is_refined_against_its_rest_as_the_steps_do(
+    image, models, fused, tmp_path
+) -> None:
+    job = FuseJob(
+        (fused["inputs"][1],), str(tmp_path / "f.tif"), probability=str(tmp_path / "p.tif"),
+        thresholds=("bright=0.4",),
+    )  # fmt: skip
+    run_fuse(job, WatchingProgress())
+    assert set(np.unique(read_raster(job.output))) == {0, 9, 255}
+    chain = str(tmp_path / "chain.tif")
+    run_refine(RefineJob(str(image), chain, probability=job.probability, **CRF), WatchingProgress())
+    options = {"thresholds": ("bright=0.4",), "unknown_threshold": 0.0}
+    found = landcover(image, models[1:], tmp_path / "c.tif", **options)
+    refined = read_raster(chain)[0]  # of one class: 1, or not
+    np.testing.assert_array_equal(found, np.where(refined == 1, 9, refined))
+    assert (found != read_raster(job.output)[0]).any()
 
 
 def test_the_majority_filter_comes_after_the_crf(image, models, fused, tmp_path) -> None:
