@@ -174,6 +174,21 @@ def test_the_command_tells_what_changed(source: Path, tmp_path: Path, capsys) ->
     assert 0.05 < json.loads(capsys.readouterr().out)["changed_share"] < 0.15
 
 
+def test_areas_that_nothing_can_take_up_are_told(tmp_path: Path) -> None:
+    source = write_classes(tmp_path / "classes.tif", np.array([[1, 1, 2, 255]], np.uint8))
+    job = MajorityFilterJob(str(source), str(tmp_path / "s.tif"), 0, 100)
+    progress = SilentProgress()
+    result = run_majority_filter(job, progress)
+    assert result.too_small_pixels == 3
+    assert progress.messages == [
+        (
+            "warning",
+            "3 pixels stay in areas smaller than MIN_AREA: none of these has a larger area beside "
+            "it that could take it up.",
+        )
+    ]
+
+
 def test_a_sieved_real_mask_has_no_area_that_is_too_small(
     shared_data: Path, tmp_path: Path
 ) -> None:

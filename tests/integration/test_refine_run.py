@@ -242,6 +242,14 @@ def test_where_nothing_speaks_for_a_class_it_stays_unknown(files) -> None:
     assert (unknown.before, unknown.pixels) == (16, 16)
 
 
+def test_a_label_that_would_speak_against_itself_is_refused(files) -> None:
+    labels = (np.arange(400).reshape(20, 20) % 4 + 1).astype(np.uint8)
+    write_raster(Path(files[1]), labels)
+    job = RefineJob(files[0], files[2], labels=files[1], gt_prob=0.25, align=True)
+    with pytest.raises(JobError, match="GT_PROB must be above 1/4"):
+        run_refine(job, WatchingProgress())
+
+
 def test_a_band_of_labels_that_is_not_there_is_told(files) -> None:
     write_raster(Path(files[1]), np.ones((20, 20), np.uint8))
     job = RefineJob(files[0], files[2], labels=files[1], label_band=2)

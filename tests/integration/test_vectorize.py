@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pyogrio.raw
 import pytest
 import rasterio
@@ -22,7 +26,7 @@ from tests.toy_rasters import TRANSFORM, UTM, write_raster
 from unet_segmenter import cli
 from unet_segmenter.engine import run_vectorize as module
 from unet_segmenter.engine.components import strips_of
-from unet_segmenter.engine.errors import Cancelled, InputError, JobError
+from unet_segmenter.engine.errors import Cancelled, InputError, JobError, OutputError
 from unet_segmenter.engine.progress import SilentProgress
 from unet_segmenter.engine.run_vectorize import VectorizeJob, run_vectorize
 
@@ -178,6 +182,51 @@ def test_simplified_neighbours_share_their_borders_across_strips(
     assert shapely.coverage_is_valid(polygons)
     corners = [shapely.get_num_coordinates(some).sum() for some in (polygons, exact)]
     assert corners[0] < 0.8 * corners[1]
+
+
+def test_the_style_lies_in_the_file_and_that_of_a_raster_of_its_name_stays(tmp_path: Path) -> None:
+    source = write_classes(tmp_path / "classes.tif", BLOCKS)
+    beside = tmp_path / "classes.qml"
+    beside.write_text("the raster's own")
+    vectorized(source)
+    vectorized(source)  # over its own file
+    assert beside.read_text() == "the raster's own"
+    with closing(sqlite3.connect(tmp_path / "classes.gpkg")) as database:
+        rows = database.execute(
+            "SELECT f_table_name, f_geometry_column, useAsDefault, styleQML FROM layer_styles"
+        ).fetchall()
+    ((table, column, default, qml),) = rows
+    assert (table, column, default) == ("classes", "geom", 1)
+    assert "road &amp; path" in qml
+    assert pyogrio.list_layers(tmp_path / "classes.gpkg")[0][0] == "classes"
+
+
+def test_other_tables_of_a_file_are_not_lost(tmp_path: Path) -> None:
+    source = write_classes(tmp_path / "classes.tif", BLOCKS)
+    output = tmp_path / "other.gpkg"
+    run_vectorize(VectorizeJob(str(source), str(output)), SilentProgress())
+    output.rename(tmp_path / "mine.gpkg")
+    job = VectorizeJob(str(source), str(tmp_path / "mine.gpkg"))
+    with pytest.raises(OutputError, match=r"holds other tables too \(other\)"):
+        run_vectorize(job, SilentProgress())
+    assert pyogrio.list_layers(tmp_path / "mine.gpkg")[0][0] == "other"
+
+
+def test_classes_that_cannot_be_or_are_not_there_are_told(tmp_path: Path) -> None:
+    source = write_classes(tmp_path / "classes.tif", BLOCKS)
+    job = VectorizeJob(str(source), str(tmp_path / "v.gpkg"), classes=("300",))
+    with pytest.raises(JobError, match="no class '300'; it names"):
+        run_vectorize(job, SilentProgress())
+    result = run_vectorize(replace(job, classes=("77",)), SilentProgress())
+    assert "no pixel of the classes wanted" in result.warnings[-1]
+
+
+def test_probabilities_are_no_classes(tmp_path: Path) -> None:
+    source = write_classes(tmp_path / "shares.tif", BLOCKS)
+    with rasterio.open(source, "r+") as raster:
+        raster.scales = (1 / 254,)
+    with pytest.raises(InputError, match=r"holds amounts with a scale of 0\.00393701"):
+        run_vectorize(VectorizeJob(str(source), str(tmp_path / "v.gpkg")), SilentProgress())
 
 
 def test_a_cancelled_run_leaves_nothing(tmp_path: Path) -> None:

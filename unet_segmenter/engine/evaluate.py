@@ -26,7 +26,7 @@ from .metrics import (
 from .predictor import available_cores
 from .progress import Progress
 from .raster import AreaOfInterest, RasterSource, gdal_settings
-from .reference import ClassLooks, Reference, check_band, open_reference, read_classes
+from .reference import ClassLooks, Reference, check_class_band, open_reference, read_classes
 from .text_files import check_folders, write_whole
 from .vector import read_polygons
 
@@ -55,7 +55,7 @@ def run_evaluate(job: EvaluateJob, progress: Progress) -> EvaluateResult:
     check_folders(job.outputs())
     with gdal_settings(available_cores()), ExitStack() as stack:
         source = stack.enter_context(RasterSource(job.input))
-        check_band(source, job.band)
+        check_class_band(source, job.band)
         reference = open_reference(job, source, stack)
         aoi = None
         if job.aoi is not None:

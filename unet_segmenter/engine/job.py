@@ -108,8 +108,10 @@ class JobSpec(JsonJob):
         outputs = [Path(path).resolve() for path in self.outputs().values()]
         if len(set(outputs)) != len(outputs):
             raise JobError("Two outputs have the same path; give each its own.")
-        if Path(self.input).resolve() in outputs:
-            raise JobError(f"The output {self.input} is the input; choose another name.")
+        for given in filter(None, (self.input, self.aoi)):
+            if Path(given).resolve() in outputs:
+                what = "input" if given == self.input else "area of interest"
+                raise JobError(f"The output {given} is the {what}; choose another name.")
 
     def outputs(self) -> dict[str, str]:
         """Path of each file asked for, by output name."""

@@ -130,7 +130,7 @@ class LandcoverJob(JsonJob):
                 )
         check_fusion_choice(self)
         self._check_numbers()
-        check_paths(self.outputs(), (self.input,))
+        check_paths(self.outputs(), (self.input, *([self.aoi] if self.aoi else [])))
         self.band_lists()
         self.crf_settings()
 

@@ -166,6 +166,12 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
     crf = job.crf_settings()
     margin = job.majority_radius + (crf.halo if crf else 0)
     fusion = plan_fusion(told, job)
+    values = len(fusion.looks())
+    if crf and fusion.rules.method != "argmax" and crf.gt_prob * values <= 1:
+        raise JobError(
+            f"GT_PROB must be above 1/{values}, as the map has {values} classes: with "
+            f"{crf.gt_prob:g} a class would speak against itself."
+        )
     return LandcoverPlan(
         cards=cards,
         networks=tuple(networks),

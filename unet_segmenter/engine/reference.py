@@ -118,7 +118,7 @@ def open_reference(job: EvaluateJob, source: RasterSource, stack: ExitStack) -> 
             f"{job.reference} is a vector layer: name the FIELD that holds the class. It has "
             f"{', '.join(fields) or 'no fields'}."
         ) from error
-    check_band(raster, job.reference_band)
+    check_class_band(raster, job.reference_band)
     differences = source.grid.differences(raster.grid)
     if not differences:
         return RasterReference(raster, job.reference_band)
@@ -132,6 +132,10 @@ def open_reference(job: EvaluateJob, source: RasterSource, stack: ExitStack) -> 
 
 
 def _polygon_reference(job: EvaluateJob, field: str, source: RasterSource) -> PolygonReference:
+    if _is_raster(job.reference):
+        raise JobError(
+            f"{job.reference} is a raster: leave out FIELD, which names the class of polygons."
+        )
     polygons, labels, crs = read_labelled_polygons(job.reference, field)
     named = {**source.class_names(job.band), **job.names()}
     by_name = {name.casefold(): value for value, name in named.items()}
@@ -153,10 +157,29 @@ def _polygon_reference(job: EvaluateJob, field: str, source: RasterSource) -> Po
     return PolygonReference(LabelledPolygons(polygons, values, crs, source.grid), found)
 
 
+def _is_raster(path: str) -> bool:
+    try:
+        with RasterSource(path):
+            return True
+    except InputError:
+        return False
+
+
 def check_band(source: RasterSource, band: int) -> None:
     """Refuse a band that the raster has not."""
     if band > source.count:
         raise JobError(f"{source.path} has {source.count} bands; there is no band {band}.")
+
+
+def check_class_band(source: RasterSource, band: int) -> None:
+    """Refuse a band that the raster has not, or that it says to be no class."""
+    check_band(source, band)
+    scale, offset = source.scales[band - 1]
+    if (scale, offset) != (1, 0):
+        raise InputError(
+            f"{source.path} holds amounts with a scale of {scale:g}, such as probabilities, and no "
+            "classes; give a class raster, as OUTPUT of segment, fuse or landcover is one."
+        )
 
 
 def read_classes(

@@ -19,7 +19,7 @@ from .legend import UNKNOWN_COLOR, ClassLook
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
 from .probability_source import ProbabilitySource, told_classes
 from .raster import RasterSource
-from .reference import PALETTE, check_band, read_classes
+from .reference import PALETTE, check_class_band, read_classes
 from .refine import refine, unary_from_labels, unary_from_probabilities
 from .refine_job import RefineJob
 from .tiling import Block
@@ -151,7 +151,7 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
     told = told_classes(source) if job.probability else {}
     legend = None
     if job.labels:
-        check_band(source, job.label_band)
+        check_class_band(source, job.label_band)
         legend = RasterLegend.of(source, job.label_band)
     differences = image.grid.differences(source.grid)
     if differences:
@@ -205,6 +205,11 @@ def _label_map(job: RefineJob, source: RasterSource, legend: RasterLegend) -> Ma
     # With those that the raster names but has not, a part of it is refined as the whole would be.
     named = {value for value in legend.names if value < NODATA_VALUE}
     values = [v for v in sorted(found | named) if v != UNKNOWN_VALUE or job.unknown == "keep"]
+    if job.gt_prob * len(values) <= 1:
+        raise JobError(
+            f"GT_PROB must be above 1/{len(values)}, as {job.map} has {len(values)} classes: with "
+            f"{job.gt_prob:g} a label would speak against itself."
+        )
     if len(values) == 1:  # the CRF tells classes apart; here is only one
         values.append(next(v for v in range(NODATA_VALUE) if v not in values))
     return MapSource(

@@ -34,7 +34,7 @@ from .output_layers import (
 from .predictor import available_cores
 from .progress import Progress
 from .raster import RasterGrid, RasterSource, gdal_settings
-from .reference import check_band, read_classes
+from .reference import check_class_band, read_classes
 from .sieve import SCRATCH, SieveCount, sieve_rows
 from .tiling import Block, BlockGrid
 
@@ -70,7 +70,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
     cores = available_cores()
     check_outputs(job.outputs())
     with RasterSource(job.input) as source, gdal_settings(cores):
-        check_band(source, job.band)
+        check_class_band(source, job.band)
         min_pixels = _min_pixels(job, source.grid)
         blocks = BlockGrid.cover(
             source.grid.shape, job.block_size or DEFAULT_BLOCK_SIZE, job.radius, 1
@@ -90,6 +90,12 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
             with gdal_settings(cores, source.cache_for(blocks.read_shape.height)):
                 _filter(job, source, blocks, store, progress, cores)
             sieved = _sieve(store, min_pixels, progress)
+            if sieved.kept:
+                progress.log(
+                    "warning",
+                    f"{sieved.kept:,} pixels stay in areas smaller than MIN_AREA: none of these "
+                    "has a larger area beside it that could take it up.",
+                )
             changed = _changed(job, source, store, progress)
             counts = histogram(store, "OUTPUT")
             legend = RasterLegend.of(source, job.band)

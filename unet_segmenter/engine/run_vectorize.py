@@ -18,7 +18,7 @@ from .block_job import check_outputs
 from .block_store import os_errors_told
 from .class_looks import RasterLegend
 from .components import Strip, strips_of
-from .errors import Cancelled, InputError, JobError
+from .errors import Cancelled, InputError, JobError, OutputError
 from .geometry import PixelWindow
 from .ground import measure, on_grid
 from .legend import ClassLook
@@ -29,8 +29,8 @@ from .polygonize import ClassPolygons, Joining, StripClasses, trace
 from .predictor import available_cores
 from .progress import Progress
 from .raster import RasterSource, gdal_settings
-from .reference import check_band, read_classes
-from .vector import PolygonFile
+from .reference import check_band, check_class_band, read_classes
+from .vector import STYLES, PolygonFile, table_names
 from .vectorize_job import ClassTotal, VectorizeJob, VectorizeResult
 
 __all__ = ["VectorizeJob", "VectorizeResult", "run_vectorize"]
@@ -58,6 +58,11 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
     cores = available_cores()
     check_outputs(job.outputs(), ("OUTPUT",))
     output = Path(job.output).absolute()
+    if others := [name for name in table_names(output) if name not in (output.stem, STYLES)]:
+        raise OutputError(
+            f"{output} holds other tables too ({', '.join(others)}), which would be lost; name "
+            "another file."
+        )
     with gdal_settings(cores), ExitStack() as stack:
         sources = _Sources.opened(job, stack)
         warnings = _warnings(sources)
@@ -77,9 +82,11 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
                 table.finish()
             except Cancelled as error:
                 raise Cancelled("The run was cancelled; nothing was written.") from error
-            style = whole.with_suffix(".qml")
-            style.write_text(polygon_qml(table.looks(), "class"), encoding="utf-8")
-            publish({style: output.with_suffix(".qml"), whole: output})
+            file.set_style(polygon_qml(table.looks(), "class"))
+            publish({whole: output})
+    if not table.written and not table.left_out:
+        warnings += (f"{job.input} has no pixel of the classes wanted: the layer is empty.",)
+        progress.log("warning", warnings[-1])
     return VectorizeResult(
         outputs={"OUTPUT": str(output)},
         polygons=table.written,
@@ -109,7 +116,7 @@ class _Sources:
             If one cannot be used, or they lie on different grids.
         """
         classes = stack.enter_context(RasterSource(job.input))
-        check_band(classes, job.band)
+        check_class_band(classes, job.band)
         if job.confidence is None:
             return cls(job, classes, None)
         confidence = stack.enter_context(RasterSource(job.confidence))
@@ -251,7 +258,7 @@ def _values_of(job: VectorizeJob, legend: RasterLegend) -> set[int] | None:
     found = set()
     for text in job.classes:
         value = by_name.get(text.casefold(), int(text) if text.isdecimal() else None)
-        if value is None:
+        if value is None or not 0 <= value < NODATA_VALUE:
             raise JobError(
                 f"{job.input} has no class {text!r}; it names "
                 f"{', '.join(f'{v}={n}' for v, n in sorted(named.items())) or 'none'}. Give names "

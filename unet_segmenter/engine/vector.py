@@ -232,6 +232,33 @@ def _corners(
     return np.concatenate(found), np.array(starts, np.int64)
 
 
+STYLES = "layer_styles"
+"""The table in which QGIS keeps the styles of a GeoPackage's layers."""
+_STYLE_TABLE = """
+CREATE TABLE layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),
+    f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256),
+    styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,
+    owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT CURRENT_TIMESTAMP
+)
+"""
+
+
+def table_names(path: Path) -> tuple[str, ...]:
+    """Names of a GeoPackage's tables; none where there is no such file."""
+    import sqlite3
+    from contextlib import closing
+
+    if not path.is_file():
+        return ()
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT table_name FROM gpkg_contents").fetchall()
+    except sqlite3.Error:
+        return ()
+    return tuple(str(name) for (name,) in rows)
+
+
 class PolygonFile:
     """A GeoPackage with one layer of polygons that is written part by part.
 
@@ -279,4 +306,36 @@ class PolygonFile:
                     append=self._path.exists(),
                 )
         except (pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError, OSError) as error:
+            raise OutputError(f"{self._path.name} could not be written: {error}.") from error
+
+    def set_style(self, qml: str) -> None:
+        """Store a style within the file, where QGIS takes it from when the layer is added.
+
+        A .qml beside the file would be that of any raster of its name too.
+
+        Raises
+        ------
+        OutputError
+            If the disk is full.
+        """
+        import sqlite3
+        from contextlib import closing
+
+        try:
+            with closing(sqlite3.connect(self._path)) as database, database:
+                database.execute(_STYLE_TABLE)
+                # The time is fixed: styles of equal runs are equal.
+                database.execute(
+                    "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, "
+                    "last_change) VALUES ('layer_styles', 'attributes', 'layer_styles', '', "
+                    "'2000-01-01T00:00:00Z')"
+                )
+                database.execute(
+                    "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
+                    "f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, "
+                    "owner, update_time) VALUES ('', '', ?, 'geom', ?, ?, '', 1, '', '', "
+                    "'2000-01-01T00:00:00Z')",
+                    (self._layer, self._layer, qml),
+                )
+        except sqlite3.Error as error:
             raise OutputError(f"{self._path.name} could not be written: {error}.") from error

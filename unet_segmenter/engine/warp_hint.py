@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,15 +26,19 @@ def how_to_align(target: RasterSource, others: Sequence[RasterSource], resamplin
         Name of the method, as gdalwarp takes it: "near", "bilinear".
     """
     if not all(source.is_georeferenced for source in (target, *others)):
-        return "One of them has no CRS, so they cannot be aligned."
+        return (
+            "One of them has no CRS, so they cannot be aligned; give it the one that it was made "
+            "in (gdal_edit.py -a_srs CRS FILE)."
+        )
     xmin, ymin, xmax, ymax = target.grid.bounds()
     height, width = target.grid.shape
     crs = target.grid.crs_text()
     if len(crs) >= _LONGEST_CRS:
-        crs = f"CRS_OF_{Path(target.path).stem}"
+        crs = shlex.quote(target.path)  # gdalwarp takes a file's CRS too
     commands = " and ".join(
         f"gdalwarp -r {resampling} -t_srs {crs} -te {xmin!r} {ymin!r} {xmax!r} {ymax!r} "
-        f"-ts {width} {height} {source.path} {Path(source.path).stem}_aligned.tif"
+        f"-ts {width} {height} {shlex.quote(source.path)} "
+        f"{shlex.quote(Path(source.path).stem + '_aligned.tif')}"
         for source in others
     )
     what = "it" if len(others) == 1 else "them"

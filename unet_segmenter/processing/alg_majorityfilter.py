@@ -38,6 +38,7 @@ OUTPUT = "OUTPUT"
 NUMBERS: dict[str, tuple[str, str]] = {
     "CHANGED_SHARE": ("changed_share", "Share of the pixels whose class changed, 0 to 1"),
     "CHANGED_PIXELS": ("changed_pixels", "Pixels whose class changed"),
+    "TOO_SMALL_PIXELS": ("too_small_pixels", "Pixels that stay in areas smaller than asked for"),
     "PIXELS": ("pixels", "Pixels of the map"),
     "NODATA_PIXELS": ("nodata_pixels", "Pixels without data"),
 }

@@ -173,6 +173,8 @@ def test_a_polygon_of_an_unknown_class_is_refused_with_the_known_ones(
         run_evaluate(replace(job, field="kind"), SilentProgress())
     with pytest.raises(JobError, match=r"vector layer: name the FIELD.*sort"):
         run_evaluate(replace(job, field=None), SilentProgress())
+    with pytest.raises(JobError, match=r"is a raster: leave out FIELD"):
+        run_evaluate(replace(pair, field="sort"), SilentProgress())
 
 
 def test_another_grid_is_refused_with_the_difference_and_the_remedy(
