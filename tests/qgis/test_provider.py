@@ -181,7 +181,10 @@ def test_the_choice_of_models_is_the_library_with_the_user_s_folder(provider):
             "OUTPUT NAME VERSION TITLE LICENSE CITATION CLASSES BANDS FOLDER CLASS_COUNT HALO "
             "DIVISOR INTACT",
         ),
-        ("majorityfilter", "OUTPUT CHANGED_SHARE CHANGED_PIXELS TOO_SMALL_PIXELS PIXELS NODATA_PIXELS"),
+        (
+            "majorityfilter",
+            "OUTPUT CHANGED_SHARE CHANGED_PIXELS TOO_SMALL_PIXELS PIXELS NODATA_PIXELS",
+        ),
         ("vectorize", "OUTPUT POLYGONS LEFT_OUT"),
         ("evaluate", "HTML CSV JSON MEAN_IOU OVERALL_ACCURACY FW_IOU MCC PIXELS"),
         (
