@@ -258,7 +258,7 @@ class RasterSource:
             height=grid.shape.height,
             width=grid.shape.width,
             resampling=Resampling[resampling],
-            add_alpha=not has_nodata and not source._has_alpha,
+            add_alpha=not has_nodata and source._alpha is None,
             # A pixel without data in one band must not be blended into its neighbours there.
             UNIFIED_SRC_NODATA="NO",
         )
@@ -281,7 +281,16 @@ class RasterSource:
         self.scales = tuple(zip(self._dataset.scales, self._dataset.offsets, strict=True))
         # All files that the raster consists of: a virtual one names others.
         self.files = tuple(Path(name) for name in self._dataset.files)
-        self._has_alpha = ColorInterp.alpha in self._dataset.colorinterp
+        # GDAL calls the fourth band of bytes alpha unless told otherwise. One with a scale holds
+        # amounts, such as the probability of a fourth class.
+        self._alpha = next(
+            (
+                band
+                for band, meaning in enumerate(self._dataset.colorinterp, 1)
+                if meaning == ColorInterp.alpha and self.scales[band - 1] == (1, 0)
+            ),
+            None,
+        )
 
     def __enter__(self) -> RasterSource:
         """Enter a context that closes the raster."""
@@ -327,8 +336,7 @@ class RasterSource:
     @property
     def data_bands(self) -> tuple[int, ...]:
         """Bands (from 1) that are not alpha."""
-        interpretations = enumerate(self._dataset.colorinterp, 1)
-        return tuple(band for band, meaning in interpretations if meaning != ColorInterp.alpha)
+        return tuple(band for band in range(1, self.count + 1) if band != self._alpha)
 
     @property
     def may_lack_data(self) -> bool:
@@ -495,10 +503,10 @@ class RasterSource:
             low, high = value_range
             may_be_data = nodata is not None and low <= nodata <= high
             valid &= ~(np.all(empty, axis=0) if may_be_data else np.any(empty, axis=0))
-        if self._has_alpha:
-            alpha = self._dataset.colorinterp.index(ColorInterp.alpha) + 1
-            valid &= self._read(window, (alpha,), values.shape[1:])[0] > 0
-        elif MaskFlags.per_dataset in self._dataset.mask_flag_enums[bands[0] - 1]:
+        flags = self._dataset.mask_flag_enums[bands[0] - 1]
+        if self._alpha is not None:
+            valid &= self._read(window, (self._alpha,), values.shape[1:])[0] > 0
+        elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
             mask = self._dataset.read_masks(
                 bands[0], window=_window(window), out_shape=values.shape[1:]
             )

@@ -325,6 +325,20 @@ def test_signs_in_the_names_of_classes_go_from_step_to_step(tmp_path) -> None:
     assert told == "grass%2C dry=0.9,tall%3D100 %25=0.9"
 
 
+def test_a_fourth_band_of_bytes_with_a_scale_is_a_class_and_no_alpha(tmp_path) -> None:
+    pixels = np.full((HEIGHT, WIDTH, 4), 20, np.uint8)
+    pixels[:10, :, 3], pixels[10:20, :, 3] = 200, 0
+    names = ("a", "b", "c", "d")
+    plain = {"photometric": "rgb", "alpha": "yes", "nodata": None}  # as GDAL writes many a file
+    path = write_shares(tmp_path / "p.tif", pixels, names, **plain)
+    with rasterio.open(path) as raster:
+        assert raster.colorinterp[3] == rasterio.enums.ColorInterp.alpha
+    run(path, tmp_path / "c.tif")
+    classes = read_raster(tmp_path / "c.tif")[0]
+    assert (classes[:10] == 4).all()
+    assert (classes[10:] == 1).all()
+
+
 def test_no_class_is_called_unknown_but_the_unknown(tmp_path) -> None:
     pixels = steps(bands=2)
     path = write_shares(tmp_path / "p.tif", pixels, ("a", "b"))
