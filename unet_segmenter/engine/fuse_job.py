@@ -198,6 +198,11 @@ def check_paths(outputs: dict[str, str], inputs: tuple[str, ...]) -> None:
     resolved = {path: Path(path).resolve() for path in outputs.values()}
     if len(set(resolved.values())) != len(outputs):
         raise JobError("Two outputs have the same path; give each its own.")
+    beside = {p.with_suffix(".qml") for p in resolved.values() if p.suffix != ".qml"}
+    beside |= {p.with_name(f"{p.name}.aux.xml") for p in resolved.values()}
+    for path, place in resolved.items():
+        if place in beside:
+            raise JobError(f"{path} is where another output keeps its style or statistics; rename.")
     for path in inputs:
         if Path(path).resolve() in resolved.values():
             raise JobError(f"The output {path} is an input; choose another name.")
