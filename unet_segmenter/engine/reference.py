@@ -30,6 +30,7 @@ class RasterReference:
 
     source: RasterSource
     band: int
+    warnings: tuple[str, ...] = ()
 
     def read(self, window: PixelWindow) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Class values, and where there are any; shape (H, W) each."""
@@ -50,6 +51,7 @@ class PolygonReference:
 
     polygons: LabelledPolygons
     found: dict[int, str]
+    warnings: tuple[str, ...] = ()
 
     def read(self, window: PixelWindow) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Class values, and where there are any; shape (H, W) each."""
@@ -87,7 +89,7 @@ class ClassLooks:
             if ours[value].casefold() != theirs[value].casefold()
         ]
         colors = {**reference.colors(), **source.class_colors(job.band)}
-        return cls({**theirs, **ours, **given}, colors, tuple(odd))
+        return cls({**theirs, **ours, **given}, colors, (*reference.warnings, *odd))
 
     def name(self, value: int) -> str:
         """The class's name, or its value where it has none."""
@@ -154,7 +156,12 @@ def _polygon_reference(job: EvaluateJob, field: str, source: RasterSource) -> Po
         values.append(value)
         if not label.isdecimal() and label:
             found[value] = named.get(value, label)
-    return PolygonReference(LabelledPolygons(polygons, values, crs, source.grid), found)
+    warnings: tuple[str, ...] = ()
+    if (crs is None) != (source.grid.crs is None):
+        without = job.reference if crs is None else job.input
+        warnings = (f"{without} has no CRS: it is taken to have that of the other one.",)
+    labelled = LabelledPolygons(polygons, values, crs, source.grid)
+    return PolygonReference(labelled, found, warnings)
 
 
 def _is_raster(path: str) -> bool:

@@ -162,6 +162,20 @@ def test_polygons_count_by_name_or_value_and_only_inside_of_them(
     assert [cls.name for cls in found.classes] == ["class 0", "tree", "road"]
 
 
+def test_a_map_without_a_crs_is_taken_to_have_that_of_the_polygons_and_it_is_told(
+    pair: EvaluateJob, tmp_path: Path
+) -> None:
+    path = polygons(tmp_path / "true.gpkg", [cell(10, 10, 20, 30)], sort=[1])
+    job = replace(pair, reference=path, field="sort")
+    with_crs = run_evaluate(job, SilentProgress())
+    assert not any("CRS" in warning for warning in with_crs.warnings)
+    plain = write(tmp_path / "plain.tif", draw()[0], crs=None)
+    found = run_evaluate(replace(job, input=plain), SilentProgress())
+    assert found.confusion == with_crs.confusion
+    told = f"{plain} has no CRS: it is taken to have that of the other one."
+    assert told in found.warnings
+
+
 def test_a_polygon_of_an_unknown_class_is_refused_with_the_known_ones(
     pair: EvaluateJob, tmp_path: Path
 ) -> None:
