@@ -81,7 +81,7 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     calibration = _calibration(recipe)
     keep_settings(told, folder)
     training, held_out = (recipe.dataset.split(side) for side in ("train", "validation"))
-    ended = True
+    ended = False
     if not spec.finish:
         until = seconds_from_now(spec.minutes)
         title = f"Training {Path(spec.output).name}"

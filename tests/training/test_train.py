@@ -121,6 +121,12 @@ def test_a_cancelled_training_can_be_finished_with_what_it_has(data, tmp_path):
     card = ModelCard.load(result.model_folder)
     assert [cls.name for cls in card.classes] == ["road"]
     assert card.details["training"]["epochs_done"] == 1
+    again = Listener()
+    assert train(replace(spec, finish=True), again) == result
+    assert "nothing to do" in again.text()
+    more = Listener()
+    train(replace(spec, finish=False), more)
+    assert "taken up after epoch 1 of 4" in more.text(), "a finish is no end of the training"
 
 
 def test_a_hot_start_from_a_model_of_the_library_is_told_and_learns_on(trained, data, tmp_path):

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from .errors import JobError
 from .json_values import JsonJob, JsonValues
 from .metrics import BOUNDARY_TOLERANCE
 from .model_card import NODATA_VALUE
+from .output_paths import check_paths
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,7 @@ class EvaluateJob(JsonJob):
         if any(not 0 <= value <= NODATA_VALUE for value in self.ignore):
             raise JobError(f"Values to ignore lie from 0 to 255, but {list(self.ignore)} is given.")
         self.names()
-        self._check_outputs()
-
-    def _check_outputs(self) -> None:
-        outputs = [Path(path).resolve() for path in self.outputs().values()]
-        if len(set(outputs)) != len(outputs):
-            raise JobError("Two outputs have the same path; give each its own.")
-        for path in (self.input, self.reference, self.aoi):
-            if path and Path(path).resolve() in outputs:
-                raise JobError(f"The output {path} is an input; choose another name.")
+        check_paths(self.outputs(), (self.input, self.reference, self.aoi))
 
     def outputs(self) -> dict[str, str]:
         """Path of each file asked for, by output name."""

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .errors import JobError
 from .job import PROBABILITY_TYPES, ClassArea
 from .json_values import JsonJob, JsonValues
+from .output_paths import check_paths
 
 # Name -> what it does, in a line; `fuse_methods.FUSION_METHODS` has the functions.
 METHODS: dict[str, str] = {
@@ -190,19 +190,3 @@ def named_outputs(job: Any) -> dict[str, str]:
     names = ("OUTPUT", "PROBABILITY", "CONFIDENCE", "CONFLICT", "ENTROPY", "SUMMARY")
     paths = {name: getattr(job, name.lower()) for name in names}
     return {name: path for name, path in paths.items() if path}
-
-
-def check_paths(outputs: dict[str, str], inputs: tuple[str, ...]) -> None:
-    """Refuse outputs that would replace each other or an input."""
-    # Resolved: a link or ".." on the way must not let a run replace its own input.
-    resolved = {path: Path(path).resolve() for path in outputs.values()}
-    if len(set(resolved.values())) != len(outputs):
-        raise JobError("Two outputs have the same path; give each its own.")
-    beside = {p.with_suffix(".qml") for p in resolved.values() if p.suffix != ".qml"}
-    beside |= {p.with_name(f"{p.name}.aux.xml") for p in resolved.values()}
-    for path, place in resolved.items():
-        if place in beside:
-            raise JobError(f"{path} is where another output keeps its style or statistics; rename.")
-    for path in inputs:
-        if Path(path).resolve() in resolved.values():
-            raise JobError(f"The output {path} is an input; choose another name.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from .errors import JobError
 from .json_values import JsonJob, JsonValues
+from .output_paths import check_paths
 
 RUNTIMES = ("auto", "openvino", "onnxruntime", "tensorflow")
 PRECISIONS = ("auto", "f32", "bf16")
@@ -101,17 +101,8 @@ class JobSpec(JsonJob):
                 raise JobError(f"{name.replace('_', ' ')} must be 1 or more, but it is {value}.")
         if self.halo is not None and self.halo < 0:
             raise JobError(f"The halo must be 0 or more, but it is {self.halo}.")
-        self._check_outputs()
-
-    def _check_outputs(self) -> None:
-        # Resolved: a link or ".." on the way must not let a run replace its own input.
-        outputs = [Path(path).resolve() for path in self.outputs().values()]
-        if len(set(outputs)) != len(outputs):
-            raise JobError("Two outputs have the same path; give each its own.")
-        for given in filter(None, (self.input, self.aoi)):
-            if Path(given).resolve() in outputs:
-                what = "input" if given == self.input else "area of interest"
-                raise JobError(f"The output {given} is the {what}; choose another name.")
+        check_paths(self.outputs(), (self.input,), "the input")
+        check_paths(self.outputs(), (self.aoi,), "the area of interest")
 
     def outputs(self) -> dict[str, str]:
         """Path of each file asked for, by output name."""

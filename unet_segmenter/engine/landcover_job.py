@@ -13,11 +13,11 @@ from .fuse_job import (
     DEFAULT_METHOD,
     FuseResult,
     check_fusion_choice,
-    check_paths,
     named_outputs,
 )
 from .job import PRECISIONS, RUNTIMES
 from .json_values import JsonJob
+from .output_paths import check_paths
 from .refine_job import UNKNOWN, ClassChange
 
 MAX_MAJORITY_RADIUS = 100
@@ -130,7 +130,7 @@ class LandcoverJob(JsonJob):
                 )
         check_fusion_choice(self)
         self._check_numbers()
-        check_paths(self.outputs(), (self.input, *([self.aoi] if self.aoi else [])))
+        check_paths(self.outputs(), (self.input, self.aoi))
         self.band_lists()
         self.crf_settings()
 

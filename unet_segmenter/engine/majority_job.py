@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from .errors import JobError
 from .job import ClassArea
 from .json_values import JsonJob, JsonValues
+from .output_paths import check_paths
 
 # Name -> what it does, in a line; `majority.METHODS` has the functions.
 METHODS: dict[str, str] = {
@@ -78,8 +78,7 @@ class MajorityFilterJob(JsonJob):
         if self.block_size is not None and self.block_size < 1:
             raise JobError(f"block size must be 1 or more, but it is {self.block_size}.")
         check_area(self.min_area, self.area_unit)
-        if Path(self.output).resolve() == Path(self.input).resolve():
-            raise JobError(f"The output {self.output} is the input; choose another name.")
+        check_paths(self.outputs(), (self.input,), "the input")
 
     def outputs(self) -> dict[str, str]:
         """Path of each file asked for, by output name."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from .crf_settings import CrfSettings
 from .errors import JobError
-from .fuse_job import check_paths
 from .json_values import JsonJob, JsonValues
+from .output_paths import check_paths
 
 # What becomes of the 0 of a class raster -> what it means, in a line.
 UNKNOWN: dict[str, str] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import JobError
 from .json_values import JsonJob, JsonValues
+from .output_paths import check_paths
 
 SUFFIX = ".gpkg"
 """Of the only format that is written: it holds any number of polygons, and is written in parts."""
@@ -61,9 +62,7 @@ class VectorizeJob(JsonJob):
                 f"Polygons are written as GeoPackage: give {Path(self.output).name} the suffix "
                 f"{SUFFIX}."
             )
-        for path in (self.input, self.confidence):
-            if path and Path(path).resolve() == Path(self.output).resolve():
-                raise JobError(f"The output {path} is an input; choose another name.")
+        check_paths(self.outputs(), (self.input, self.confidence))
 
     def outputs(self) -> dict[str, str]:
         """Path of each file asked for, by output name."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from unet_segmenter.engine.errors import JobError
-from unet_segmenter.engine.fuse_job import check_paths
+from unet_segmenter.engine.output_paths import check_paths
 
 
 @pytest.mark.parametrize("name", ["own.qml", "own.tif.aux.xml"])
