@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from unet_segmenter.engine.errors import JobError
+
+from .spec_json import spec_of
 
 READERS = ("aeroscapes", "semantic-drone", "folder", "geo")
 LEAST_SIDE = 16
@@ -165,50 +167,12 @@ class PrepareSpec:
         JobError
             If it is no JSON object, or has a key that is unknown or a value of another type.
         """
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            raise JobError(f"the spec is no JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise JobError("the spec is no JSON object")
-        return cls.from_dict(found)
+        return spec_of(cls, text)
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> PrepareSpec:
         """Return the spec of a mapping with the attributes' names; lists become tuples."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(found.keys() - known):
-            raise JobError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
-        for field in fields(cls):
-            if field.name in found and not _fits(found[field.name], str(field.type)):
-                value = found[field.name]
-                raise JobError(f"{field.name} {value!r}: {_in_words(str(field.type))} is wanted")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise JobError(f"the spec does not fit: {error}") from error
-
-
-_TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool}
-_WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
-
-
-def _fits(value: object, kind: str) -> bool:
-    """Return whether a value is of the type that an annotation tells."""
-    if kind.endswith(" | None"):
-        return value is None or _fits(value, kind.removesuffix(" | None"))
-    if kind.startswith("tuple["):
-        one = kind.removeprefix("tuple[").removesuffix(", ...]")
-        return isinstance(value, (list, tuple)) and all(_fits(each, one) for each in value)
-    return isinstance(value, _TYPES[kind]) and isinstance(value, bool) == (kind == "bool")
-
-
-def _in_words(kind: str) -> str:
-    kind = kind.removesuffix(" | None")
-    if kind.startswith("tuple["):
-        return f"a list of {_WORDS[kind.removeprefix('tuple[').removesuffix(', ...]')]}s"
-    return _WORDS[kind] if kind == "bool" else f"a {_WORDS[kind]}"
+        return spec_of(cls, found)
 
 
 def _among(value: str, name: str, known: tuple[str, ...]) -> None:

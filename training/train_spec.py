@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from unet_segmenter.engine.errors import JobError
+
+from .spec_json import spec_of
 
 BALANCED = "balanced"
 
@@ -187,20 +188,7 @@ class TrainSpec:
         JobError
             If it is no JSON object, or has a key that is unknown or of the wrong kind.
         """
-        if isinstance(found, str):
-            try:
-                found = json.loads(found)
-            except ValueError as error:
-                raise JobError(f"the spec is no JSON: {error}") from error
-        if not isinstance(found, Mapping):
-            raise JobError("the spec is no JSON object")
-        known = {one.name for one in fields(cls)}
-        if unknown := sorted(found.keys() - known):
-            raise JobError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
-        try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
-        except TypeError as error:
-            raise JobError(f"the spec does not fit: {error}") from error
+        return spec_of(cls, found)
 
 
 def _weight_of(text: str) -> tuple[str, float]:
