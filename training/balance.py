@@ -10,32 +10,43 @@ import numpy as np
 
 from unet_segmenter.engine.progress import Progress
 
-from .dataset import SPLITS, ClassInfo
+from .answers import negative_pixels
+from .classes import ClassMap
+from .dataset import IGNORE, SPLITS, ClassInfo
 from .errors import DatasetError
 from .prepare_sample import Record
 
 
 def balance_of(
-    records: Sequence[Record], side_of: Mapping[str, str], classes: Sequence[ClassInfo]
+    records: Sequence[Record], side_of: Mapping[str, str], mapping: ClassMap
 ) -> dict[str, Any]:
-    """Return samples and pixels of each class by side: what dataset.json holds as "balance"."""
-    names = [cls.name for cls in classes]
+    """Return samples and pixels of each class by side: what dataset.json holds as "balance".
+
+    Of each class the pixels that are of it ("px") and those known not to be ("not_px"); the rest
+    leaves it open.
+    """
     balance = {}
     for side in SPLITS:
         members = [record for record in records if side_of[record.name] == side]
         if not members:
             continue
         counts = np.stack([record.pixels for record in members])
-        pixels, samples = counts.sum(axis=0), (counts > 0).sum(axis=0)
+        pixels = counts.sum(axis=0)
+        positive = np.stack([record.positive for record in members])
+        negative = negative_pixels(pixels, mapping.answers)
         balance[side] = {
             "samples": len(members),
+            "total_px": int(pixels.sum()),
             "none_px": int(pixels[0]),
-            "ignored_px": int(pixels[-1]),
+            "ignored_px": int(pixels[IGNORE]),
             "classes": {
-                name: {"px": int(pixels[value]), "samples": int(samples[value])}
-                for value, name in enumerate(names, 1)
+                name: {
+                    "px": int(positive[:, k].sum()), "samples": int((positive[:, k] > 0).sum()),
+                    "not_px": int(negative[k]),
+                }
+                for k, name in enumerate(mapping.names)
             },
-        }
+        }  # fmt: skip
     return balance
 
 
@@ -62,3 +73,14 @@ def warn_of_absent(
                 f"class {cls.name!r} has no pixel in the {side} split: it is "
                 + ("not learned" if side == "train" else "not measured there"),
             )
+        for side, row in balance.items():
+            if not row["classes"][cls.name]["not_px"]:
+                progress.log(
+                    "warning",
+                    f"no pixel of the {side} split is known not to be {cls.name!r}: "
+                    + (
+                        "the model will see that class everywhere; label some of what it is not"
+                        if side == "train"
+                        else "its scores there say nothing of false claims"
+                    ),
+                )

@@ -91,6 +91,7 @@ def told_dataset(dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint(),
         "images": {name: len(dataset.split(name)) for name in SPLITS},
         "split": dataset.details.get("split", {}),
+        **({"mixed": mixed} if (mixed := dataset.details.get("mixed")) else {}),
     }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 import numpy as np
 
 from unet_segmenter.engine.errors import JobError
 
+from .answers import answer_rows, classes_named, code_answers, plain_answers
 from .dataset import IGNORE, ClassInfo
 from .errors import DatasetError
 
@@ -52,18 +53,27 @@ class SourceClass:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """What each id of the data set becomes: 0 none of ours, 1 to K, 255 ignored.
+    """What each id of the data set becomes: a code, see `training.answers`.
 
     Attributes
     ----------
     classes : tuple of ClassInfo
         Ours, values 1 to K.
     value_of : mapping
-        Our value of each id of the data set.
+        Our code of each id of the data set: 0 none of ours, 1 to K a class, up to 254 a partial
+        label, 255 ignored.
+    answers : ndarray, shape (256, K) int8
+        What each code says of each class.
     """
 
     classes: tuple[ClassInfo, ...]
     value_of: Mapping[int, int]
+    answers: np.ndarray = field(repr=False, compare=False)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of our classes."""
+        return [cls.name for cls in self.classes]
 
     def apply(self, labels: np.ndarray, where: object) -> np.ndarray:
         """Return labels (H, W) of ids as (H, W) uint8 of our values; negative ids are ignored.
@@ -162,7 +172,48 @@ def class_map(
         raise JobError(f"class {repeated[0]!r} is named twice")
     if len(names) >= IGNORE:
         raise JobError(f"{len(names)} classes; a mask holds at most {IGNORE - 1}")
-    return ClassMap(tuple(classes), value_of)
+    return ClassMap(tuple(classes), value_of, plain_answers(len(classes)))
+
+
+def label_class_map(
+    labels: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]], groups: Sequence[str] = ()
+) -> ClassMap:
+    """Return the class map of a label table.
+
+    Parameters
+    ----------
+    labels : mapping
+        What each value of the masks is and is not; see `training.answers.read_label_table`.
+    groups : sequence of str
+        The classes to learn, each "name" or "name#rrggbb"; empty for all, in the table's order.
+
+    Raises
+    ------
+    JobError
+        If a class is malformed, or one that no value is.
+    DatasetError
+        If a value is said not to be a class that no value is.
+    """
+    from .palette import color_of  # which imports this module
+
+    known = classes_named(labels)
+    classes: list[ClassInfo] = []
+    for number, text in enumerate(groups or known, 1):
+        name, color, members = _parsed(text) if groups else (text, "", [text])
+        if members != [name]:
+            raise JobError(
+                f"{text!r}: with a label table a class has no members; the table says which "
+                f"values are {name!r}"
+            )
+        if name not in known:
+            raise JobError(f"no value of the label table is {name!r}; it has {', '.join(known)}")
+        classes.append(ClassInfo(number, name, color or color_of(known.index(name))))
+    names = [cls.name for cls in classes]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise JobError(f"class {repeated[0]!r} is named twice")
+    rows = answer_rows(labels, names)
+    codes, table = code_answers(list(rows.values()), len(names))
+    return ClassMap(tuple(classes), dict(zip(rows, codes, strict=True)), table)
 
 
 def _parsed(text: str) -> tuple[str, str, list[str]]:

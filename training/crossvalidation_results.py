@@ -123,6 +123,7 @@ def write_results(folder: Path, results: Mapping[str, Any]) -> None:
 
 _PARTS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "counts": (BinaryCounts, ("hit", "false", "missed")),
+    "fused_counts": (BinaryCounts, ("hit", "false", "missed")),
     "boundary": (BoundaryCounts, ("claimed", "claimed_near", "true", "true_near")),
     "scores": (ScoreHistogram, ("negatives", "positives", "total")),
 }

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from .answers import UNLABELLED, answers_of, is_plain, plain_answers
 from .errors import DatasetError
 from .images import read_image, read_labels
 
 FORMAT = "unet-segmenter-dataset"
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
-IGNORE = 255
-"""Value of mask pixels that neither teach nor count."""
+IGNORE = UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Dataset:
     Attributes
     ----------
     classes : tuple of ClassInfo
-        In the order of the channels; masks hold 0 where none of them is, 255 where unknown.
+        In the order of the channels. What the masks' values mean is told by `answers`.
     bands : tuple of str
         Names of the image's bands.
     data_type : str
@@ -114,6 +114,13 @@ class Dataset:
     rim: int = 0
     details: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def answers(self) -> np.ndarray:
+        """What each value of the masks says of each class, (256, K) int8; see `answers`."""
+        names = [cls.name for cls in self.classes]
+        listed = self.details.get("partial_labels") or ()
+        return answers_of(listed, names) if listed else plain_answers(len(names))
+
     @classmethod
     def open(cls, folder: Path | str) -> Dataset:
         """Open the data set in ``folder``.
@@ -134,7 +141,7 @@ class Dataset:
                     f"{path}: format {found['format']!r} {found['format_version']!r}, "
                     f"not {FORMAT!r} {FORMAT_VERSION}; prepare the data set again"
                 )
-            return cls(
+            opened = cls(
                 folder=folder,
                 title=found["title"],
                 classes=tuple(ClassInfo(**one) for one in found["classes"]),
@@ -147,6 +154,8 @@ class Dataset:
                 rim=found.get("rim", 0),
                 details=found,
             )
+            opened.answers  # noqa: B018 - partial labels that make no sense fail here
+            return opened
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(
                 f"{path}: damaged ({type(error).__name__}: {error}); prepare the data set again"
@@ -185,6 +194,8 @@ class Dataset:
         digest = hashlib.sha256()
         fixed = [asdict(one) for one in self.classes], self.bands, self.data_type, self.rim
         digest.update(json.dumps(fixed).encode())
+        if not is_plain(self.answers):
+            digest.update(self.answers.tobytes())
         for sample in sorted(self.samples, key=lambda sample: sample.name):
             digest.update(f"{sample.name},{sample.group},{sample.split}".encode())
             for path in (sample.image, sample.mask):

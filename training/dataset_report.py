@@ -85,12 +85,17 @@ def balance_table(dataset: Dataset) -> str:
     lines.append(f"{'samples':24}" + "".join(f"{row['samples']:>22,}" for row in sides))
     for cls in dataset.classes:
         cells = [
-            f"{_share(row, row['classes'][cls.name]['px']):7.2%} in "
+            f"{_share_known(row['classes'][cls.name]):7.2%} in "
             f"{row['classes'][cls.name]['samples']:>5,}"
             for row in sides
         ]
         lines.append(f"{cls.name:24}" + "".join(f"{cell:>22}" for cell in cells))
     return "\n".join(lines)
+
+
+def _share_known(cls: dict[str, int]) -> float:
+    """Return the share of the pixels that say whether a class is there in which it is."""
+    return cls["px"] / max(cls["px"] + cls["not_px"], 1)
 
 
 def _lead(dataset: Dataset) -> str:
@@ -116,10 +121,10 @@ def _balance(dataset: Dataset) -> str:
     bars = []
     for side, row in balance.items():
         parts = [
-            (cls.name, cls.color, _share(row, row["classes"][cls.name]["px"]))
+            (cls.name, cls.color, _share_of_all(row, row["classes"][cls.name]["px"]))
             for cls in dataset.classes
         ]
-        parts.append(("none of these", "#ffffff", _share(row, row["none_px"])))
+        parts.append(("none of these", "#ffffff", _share_of_all(row, row["none_px"])))
         spans = "".join(
             f'<span style="width:{100 * share:.3f}%;background:{color}" '
             f'title="{html.escape(name)} {share:.1%}"></span>'
@@ -127,7 +132,8 @@ def _balance(dataset: Dataset) -> str:
         )
         bars.append(f'{side}<div class="stack">{spans}</div>')
     head = "".join(
-        f'<th class="number">{side}, px</th><th class="number">samples with it</th>'
+        f'<th class="number">{side}, px</th><th class="number">of labelled</th>'
+        '<th class="number">samples with it</th>'
         for side in balance
     )
     rows = [
@@ -137,9 +143,9 @@ def _balance(dataset: Dataset) -> str:
         + "</tr>"
         for cls in dataset.classes
     ]
-    for key, name in (("none_px", "none of these (0)"), ("ignored_px", "ignored (255)")):
+    for key, name in (("none_px", "none of these (0)"), ("ignored_px", "unlabelled (255)")):
         cells = "".join(
-            f'<td class="number">{_share(row, row[key], key):.1%}</td><td></td>'
+            f'<td class="number">{row[key] / max(row["total_px"], 1):.1%}</td><td></td><td></td>'
             for row in balance.values()
         )
         rows.append(f'<tr><td><span class="swatch"></span>{name}</td>{cells}</tr>')
@@ -147,22 +153,22 @@ def _balance(dataset: Dataset) -> str:
         "\n".join(bars)
         + f"<table><thead><tr><th>Class</th>{head}</tr></thead>\n"
         + "\n".join(rows)
-        + "</table><p>Shares are of the pixels that are not ignored; the last row is of all.</p>"
+        + "</table><p>A class's share is of the pixels that say whether it is there; how many say "
+        "so is the second number. The last two rows are shares of all pixels.</p>"
     )
 
 
-def _cells(row: dict[str, Any], px: int, samples: int) -> str:
+def _cells(row: dict[str, Any], px: int, samples: int, not_px: int) -> str:
     return (
-        f'<td class="number">{_share(row, px):.1%}</td>'
+        f'<td class="number">{px / max(px + not_px, 1):.1%}</td>'
+        f'<td class="number">{(px + not_px) / max(row["total_px"], 1):.1%}</td>'
         f'<td class="number">{samples:,} of {row["samples"]:,}</td>'
     )
 
 
-def _share(row: dict[str, Any], px: int, key: str = "") -> float:
-    """Return the share of the pixels that count, or of all for those that are ignored."""
-    labelled = row["none_px"] + sum(cls["px"] for cls in row["classes"].values())
-    whole = labelled + (row["ignored_px"] if key == "ignored_px" else 0)
-    return px / max(whole, 1)
+def _share_of_all(row: dict[str, Any], px: int) -> float:
+    """Return the share of the pixels that are not unlabelled."""
+    return px / max(row["total_px"] - row["ignored_px"], 1)
 
 
 def _leak(found: dict[str, Any]) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from .answers import partial_labels
 from .classes import ClassMap
-from .dataset import FORMAT, FORMAT_VERSION, SPLITS
+from .dataset import FORMAT, FORMAT_VERSION, IGNORE, SPLITS
 from .datasets import Reader
 from .prepare_sample import Record
 from .prepare_spec import PrepareSpec
@@ -36,6 +37,7 @@ def describe_dataset(
         "format_version": FORMAT_VERSION,
         "title": spec.title or reader.title,
         "classes": [asdict(cls) for cls in mapping.classes],
+        "partial_labels": partial_labels(mapping.answers, mapping.names),
         "bands": list(bands),
         "data_type": first.data_type,
         "value_range": [0, 255]
@@ -55,7 +57,10 @@ def describe_dataset(
 def _sources(spec: PrepareSpec, reader: Reader, mapping: ClassMap) -> list[dict[str, Any]]:
     """Say where the samples come from and what became of the classes; no path of this machine."""
     names = {cls.value: cls.name for cls in mapping.classes} | {0: None, 255: "ignored"}
-    grouped = {cls.name: names[mapping.value_of[cls.id]] for cls in reader.classes}
+    grouped = {
+        cls.name: names.get(value := mapping.value_of.get(cls.id, 0), f"partial label {value}")
+        for cls in reader.classes
+    }
     chips = {"chip": spec.chip, "overlap": spec.overlap} if spec.reader == "geo" else {}
     return [
         {
@@ -83,17 +88,19 @@ def _scaling(records: Sequence[Record]) -> dict[str, list[float]]:
     return {"mean": np.round(mean, 6).tolist(), "stddev": np.round(stddev, 6).tolist()}
 
 
-def write_samples(folder: Path, kept: Sequence[Record], split: Split, classes: int) -> None:
+def write_samples(folder: Path, kept: Sequence[Record], split: Split, mapping: ClassMap) -> None:
     """Write samples.csv and the lists of each side."""
     order = sorted(kept, key=lambda record: (SPLITS.index(split.side_of[record.name]), record.name))
-    counted = [*(f"px_{value}" for value in range(classes + 1)), "px_ignore"]
+    partial = [label["value"] for label in partial_labels(mapping.answers, mapping.names)]
+    codes = [*range(len(mapping.classes) + 1), *partial, IGNORE]
+    counted = [*(f"px_{code}" for code in codes[:-1]), "px_ignore"]
     with (folder / "samples.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*_FIELDS, *counted])
         for record in order:
             side, group = split.side_of[record.name], split.group_of[record.name]
             place = record.image, record.mask, record.height, record.width
-            writer.writerow([record.name, side, group, *place, *record.pixels.tolist()])
+            writer.writerow([record.name, side, group, *place, *record.pixels[codes].tolist()])
     for side in SPLITS:
         lines = [f"{record.name}\n" for record in order if split.side_of[record.name] == side]
         (folder / "splits" / f"{side}.txt").write_text("".join(lines), encoding="utf-8")

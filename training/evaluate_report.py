@@ -17,8 +17,9 @@ from unet_segmenter.engine.fuse import class_mask
 from unet_segmenter.engine.metrics import overall_accuracy
 from unet_segmenter.engine.model_card import ModelCard
 
+from .answers import UNLABELLED
 from .dataset import ClassInfo, Dataset, Sample
-from .evaluate import REST, Evaluation, Tally, rounded, value_map
+from .evaluate import REST, Evaluation, Tally, answers_for, rounded
 from .sample_pictures import colored_mask, data_url, picture, thumbnail
 from .whole_and_tiled import Network, calibrated, whole
 
@@ -189,15 +190,16 @@ def _worst_pictures(
         ClassInfo(number, cls.name, cls.color) for number, cls in enumerate(evaluation.classes, 1)
     ]
     thresholds = [cls.threshold for cls in evaluation.classes]
-    values, run = value_map(dataset, evaluation.classes), calibrated(network, card)
+    codes, answers = answers_for(dataset, evaluation.classes)
+    run = calibrated(network, card)
     legend = "&emsp;".join(part.swatch(cls.name, cls.color) for cls in shown)
     figures = [f"<p>{legend}</p>"]
     for sample, tally in evaluation.worst()[:count]:
         image, mask = dataset.read(sample)
         probabilities = whole(run, image, card)
         fused = class_mask(probabilities, [cls.value for cls in shown], thresholds)
-        truth = values[mask]
-        fused[truth == 255] = 255
+        truth = colored_mask(codes[mask], shown, answers)
+        fused[codes[mask] == UNLABELLED] = UNLABELLED
         figures.append(_figure(sample, tally, image, truth, fused, shown))
     return "\n".join(figures)
 
@@ -208,7 +210,7 @@ def _figure(
 ) -> str:  # fmt: skip
     cells = [
         ("image", data_url(thumbnail(picture(image), PICTURE_WIDTH), "jpeg")),
-        ("truth", data_url(thumbnail(colored_mask(truth, shown), PICTURE_WIDTH, smooth=False))),
+        ("truth", data_url(thumbnail(truth, PICTURE_WIDTH, smooth=False))),
         (
             "prediction",
             data_url(thumbnail(colored_mask(fused, shown), PICTURE_WIDTH, smooth=False)),

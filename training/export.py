@@ -16,10 +16,11 @@ from unet_segmenter.engine.model_card import CARD_NAME, ModelCard
 from unet_segmenter.engine.reliability import ScoreHistogram
 
 from . import deepness
+from .answers import OPEN, YES
 from .calibrate import CalibrationPlan, CalibrationResult, calibrate, gather, into_card
 from .card import files_of, first_card, told_split, write_card
 from .dataset import Dataset, Sample, Scaling
-from .evaluate import Evaluation, evaluate, value_map
+from .evaluate import Evaluation, answers_for, evaluate
 from .fold import fold, round_kernels
 from .graph import divisor_of, theoretical_halo
 from .halo import measured_halo, told_difference
@@ -320,12 +321,14 @@ def _calibration(
     if isinstance(plan.calibration, CalibrationResult):
         return plan.calibration
     classes = sorted(card.classes, key=lambda cls: cls.channel)
-    values = value_map(dataset, classes)
+    codes, answers = answers_for(dataset, classes)
     run = calibrated(network, card)  # the card's calibration is still the identity
 
     def count(sample: Sample) -> tuple[str, ScoreHistogram]:
         image, mask = dataset.read(sample)
-        return sample.group, ScoreHistogram.of(whole(run, image, card), values[mask])
+        row = answers[codes[mask]]
+        found = ScoreHistogram.of_answers(whole(run, image, card), row == YES, row != OPEN)
+        return sample.group, found
 
     groups = gather(on_all_cores(count, samples))
     return calibrate(groups, [cls.name for cls in classes], plan.calibration)

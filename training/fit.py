@@ -131,8 +131,13 @@ def fit(
     return run.end(status)
 
 
-def compile_for_fit(model: keras.Model, plan: FitPlan, strategy: Any = None) -> Any:
-    """Compile ``model`` by the plan and return its optimizer."""
+def compile_for_fit(
+    model: keras.Model, plan: FitPlan, strategy: Any = None, answers: np.ndarray | None = None
+) -> Any:
+    """Compile ``model`` by the plan and return its optimizer.
+
+    ``answers``, (256, K) int8, tells what each label says; by default none is partial.
+    """
     weights = plan.class_weights
     classes = model.output_shape[-1] - (plan.head == "softmax")
     if weights and len(weights) != classes:
@@ -140,8 +145,8 @@ def compile_for_fit(model: keras.Model, plan: FitPlan, strategy: Any = None) -> 
     with scope_of(strategy):
         optimizer = make_optimizer(plan)
         model.compile(
-            optimizer=optimizer, loss=keras_loss(plan.loss, weights), jit_compile=False,
-            auto_scale_loss=False,
+            optimizer=optimizer, loss=keras_loss(plan.loss, weights, answers),
+            jit_compile=False, auto_scale_loss=False,
         )  # fmt: skip
         optimizer.build(model.trainable_variables)
     return optimizer
@@ -163,8 +168,8 @@ class _Run:
         folder.mkdir(parents=True, exist_ok=True)
         self.model, self.frames, self.plan, self.folder = model, frames, plan, folder
         self.progress, self.watchers = progress, watchers
-        self.optimizer = compile_for_fit(model, plan, strategy)
-        self.loss = keras_loss(plan.loss, plan.class_weights)
+        self.optimizer = compile_for_fit(model, plan, strategy, frames.answers)
+        self.loss = keras_loss(plan.loss, plan.class_weights, frames.answers)
         self.checkpoint = Checkpoint(folder, model, self.optimizer)
         self.best, self.history = self.checkpoint.load()
         self.step = Stepper(model, strategy)

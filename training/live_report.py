@@ -102,9 +102,11 @@ class LiveReport:
         if number not in self.fixed:
             image, mask = self.all_frames.framing.see(*self.all_frames.samples[number])
             # Halved, it is of another type, and its light would be stretched.
+            answers = self.recipe.dataset.answers
             image = image.astype(self.recipe.dataset.data_type)
             self.fixed[number] = (
-                thumbnail(picture(image)), thumbnail(colored_mask(mask, classes), smooth=False)
+                thumbnail(picture(image)),
+                thumbnail(colored_mask(mask, classes, answers), smooth=False),
             )  # fmt: skip
             self.shapes[number] = mask.shape
         height, width = self.shapes[number]

@@ -18,8 +18,9 @@ from pathlib import Path
 from unet_segmenter.engine.errors import Cancelled, OutputError
 from unet_segmenter.engine.progress import Level, Progress
 
+from .answers import read_label_table
 from .balance import balance_of, warn_of_absent
-from .classes import PRESETS, ClassMap, class_map
+from .classes import PRESETS, ClassMap, class_map, label_class_map
 from .contact_sheet import draw_contact_sheet
 from .dataset import Dataset
 from .dataset_report import write_report
@@ -109,7 +110,7 @@ def _fill(
         if record.name not in split.side_of:
             (folder / record.image).unlink()
             (folder / record.mask).unlink()
-    balance = balance_of(kept, split.side_of, mapping.classes)
+    balance = balance_of(kept, split.side_of, mapping)
     warn_of_absent(balance, mapping.classes, progress)
     leak = _leak(spec, kept, split, folder, progress)
     if leak.warning:
@@ -119,7 +120,7 @@ def _fill(
     description["balance"] = balance
     text = json.dumps(description, indent=1)
     (folder / "dataset.json").write_text(text, encoding="utf-8")
-    write_samples(folder, kept, split, len(mapping.classes))
+    write_samples(folder, kept, split, mapping)
     dataset = Dataset.open(folder)
     progress.advance(progress.total - 1, progress.total, "drawing the contact sheet")
     draw_contact_sheet(dataset, folder / "contact_sheet.png")
@@ -201,6 +202,8 @@ def _check_alike(record: Record, earlier: Sequence[Record]) -> None:
 
 
 def _class_map(spec: PrepareSpec, reader: Reader) -> ClassMap:
+    if spec.label_table:
+        return label_class_map(read_label_table(spec.label_table), spec.classes)
     _check_defaults(spec, reader)
     groups = spec.classes or reader.default_classes
     if len(groups) == 1 and groups[0] in PRESETS:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .answers import YES, positive_pixels
 from .classes import ClassMap
 from .dataset import IGNORE
 from .datasets import Reader
@@ -29,8 +30,10 @@ class Record:
     ----------
     image, mask : str
         Paths in the data set's folder.
-    pixels : ndarray, shape (K + 2,)
-        Pixels of none, of each class, and ignored.
+    pixels : ndarray, shape (256,)
+        Pixels of each code of the mask.
+    positive : ndarray, shape (K,)
+        Pixels that are of each class.
     total, squares : ndarray, shape (B,)
         Sum of the values and of their squares.
     lowest, highest : float
@@ -47,6 +50,7 @@ class Record:
     bands: int
     data_type: str
     pixels: np.ndarray
+    positive: np.ndarray
     total: np.ndarray
     squares: np.ndarray
     lowest: float
@@ -99,9 +103,10 @@ def make_sample(
     if np.issubdtype(image.dtype, np.floating) and not (known := np.isfinite(image)).all():
         mask[~known.all(axis=-1)] = IGNORE
         image, unchanged = np.where(known, image, image.dtype.type(0)), False
-    pixels = count_pixels(mask, len(class_map.classes))
-    labelled, positive = 1 - pixels[-1] / mask.size, pixels[1:-1].sum() / mask.size
-    if labelled == 0 or labelled < least[0] or positive < least[1]:
+    pixels = np.bincount(mask.ravel(), minlength=256)
+    labelled = 1 - pixels[IGNORE] / mask.size
+    of_some_class = pixels[(class_map.answers == YES).any(axis=1)].sum() / mask.size
+    if labelled == 0 or labelled < least[0] or of_some_class < least[1]:
         return None
     source = reader.image_file(name) if unchanged else None
     written = _write_image(image, source, reader, name, folder / "images")
@@ -117,18 +122,13 @@ def make_sample(
         bands=image.shape[-1],
         data_type=image.dtype.name,
         pixels=pixels,
+        positive=positive_pixels(pixels, class_map.answers),
         total=total,
         squares=squares,
         lowest=float(flat.min()),
         highest=float(flat.max()),
         look=describe(image),
     )
-
-
-def count_pixels(mask: np.ndarray, classes: int) -> np.ndarray:
-    """Return the pixels of none, of each of K classes, and ignored: (K + 2,) int64."""
-    counts = np.bincount(mask.ravel(), minlength=256)
-    return np.append(counts[: classes + 1], counts[IGNORE])
 
 
 def resize_image(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

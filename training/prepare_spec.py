@@ -36,6 +36,9 @@ class PrepareSpec:
         class raster for "geo".
     palette : str
         csv of class names with colours or ids.
+    label_table : str
+        csv of what each value of the masks is, is not, and leaves open; see
+        `training.answers.read_label_table`. It takes the place of the palette.
     field : str
         Attribute of the polygons that names the class.
     areas : str
@@ -88,6 +91,7 @@ class PrepareSpec:
     reader: str = "folder"
     labels: str = ""
     palette: str = ""
+    label_table: str = ""
     field: str = ""
     areas: str = ""
     bands: tuple[int, ...] = ()
@@ -123,6 +127,11 @@ class PrepareSpec:
             _among(self.split, "split", SPLIT_METHODS)
         if self.split == "blocks" and self.reader != "geo":
             raise JobError("a split by blocks is for georeferenced rasters (reader geo)")
+        if self.label_table and (self.palette or self.ignore or self.reader == "geo"):
+            raise JobError(
+                "a label table is for masks of values (not for reader geo), and says by itself "
+                "what a palette or ignored values would: leave those away"
+            )
         self._check_sizes()
         self._check_shares()
 

@@ -61,7 +61,7 @@ class _Task:
 
     @property
     def pixels(self) -> dict:
-        return {record.name: record.pixels[1:-1] for record in self.records}
+        return {record.name: record.positive for record in self.records}
 
 
 def method_of(spec: PrepareSpec, reader: Reader) -> str:

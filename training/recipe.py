@@ -14,8 +14,8 @@ import numpy as np
 from unet_segmenter.engine.errors import JobError
 
 from .augment import Augmentation, augment
-from .batches import group_weights, training_batches
-from .chosen_classes import ChosenClasses, choose_classes
+from .batches import training_batches
+from .chosen_classes import NO_CODE, ChosenClasses, mix_datasets
 from .dataset import Dataset, Sample, Scaling
 from .errors import DatasetError, WeightsError
 from .fit import Batches
@@ -30,10 +30,6 @@ from .vary_bands import VaryBands, random_crop
 
 if TYPE_CHECKING:
     import keras
-
-NO_VALUE = 300
-"""Value that no pixel of a mask has."""
-SKY = "sky"
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Recipe:
     size: int
 
     @classmethod
-    def of(cls, spec: TrainSpec, dataset: Dataset) -> Recipe:
+    def of(cls, spec: TrainSpec) -> Recipe:
         """Resolve a spec.
 
         Raises
@@ -68,16 +64,19 @@ class Recipe:
         if spec.encoder and not preset.pretrained:
             able = " or ".join(one.name for one in PRESETS.values() if one.pretrained)
             raise JobError(f"the preset {preset.name!r} has no pretrained encoder; use {able}")
-        chosen = choose_classes(dataset, spec.classes, spec.all_samples)
+        shares = [(Dataset.open(folder), share) for folder, share in spec.shares()]
+        chosen = mix_datasets(shares, spec.classes, spec.all_samples)
         network = Network(
-            len(chosen.classes), len(dataset.bands), spec.head, spec.width, spec.depth, spec.dropout
-        )
+            classes=len(chosen.classes), bands=len(chosen.bands), head=spec.head, width=spec.width,
+            depth=spec.depth, dropout=spec.dropout, deepest_stride=spec.deepest_stride,
+            trainable_norm=spec.trainable_norm,
+        )  # fmt: skip
         plan = _plan(spec, preset)
         framing = _framing(spec, preset)
         size = framing.size if framing.kind == "squash" else spec.size or Augmentation().size
         if plan.augmentation is not None:
             plan = replace(plan, augmentation=_augmentation(plan.augmentation, size, framing))
-        return cls(spec, chosen, preset, network, plan, framing, preset.scale(dataset), size)
+        return cls(spec, chosen, preset, network, plan, framing, preset.scale(chosen), size)
 
     def told(self) -> dict[str, Any]:
         """Return what `build` and `transfer` need to know, as JSON values."""
@@ -101,8 +100,8 @@ class Recipe:
         """Return what makes the batches of an epoch from these samples."""
         if not samples:
             raise DatasetError(f"{self.dataset.folder}: there is no training image")
-        source = Picked.of(self.dataset, samples, rim=self.dataset.rim)
-        weights = group_weights([sample.group for sample in samples], self.preset.group_power)
+        source = Picked.of(self.dataset, samples, with_rim=False)
+        weights = self.dataset.draw_weights(samples, self.preset.group_power)
         vary, plan = self.variation(), self.plan
 
         def of_epoch(epoch: int) -> Iterator[Pair]:
@@ -126,36 +125,36 @@ class Recipe:
                 f"{self.dataset.folder}: there is no validation image; prepare the data set with "
                 "another split"
             )
-        source = Picked.of(self.dataset, samples, self.dataset.table)
-        return Frames(source, self.framing, self.scaling, divisor)
+        source = Picked.of(self.dataset, samples)
+        return Frames(source, self.framing, self.scaling, divisor, self.dataset.answers)
 
     def variation(self) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]:
         """Return what makes one training crop of an image and its mask of all classes."""
-        table, framing, size = self.dataset.table, self.framing, self.size
+        framing, size = self.framing, self.size
         how = self.plan.augmentation
         squash = framing.kind == "squash"
         see = framing.see if squash else lambda image, mask: (image, mask)
         if how is None and squash:
-            return lambda image, mask, _rng: see(image, table[mask])
+            return lambda image, mask, _rng: see(image, mask)
         photo = self.dataset.data_type == "uint8" and len(self.dataset.bands) == 3
         if how is None:
 
             def plain(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
                 image, mask = framing.see(image, mask)
-                return random_crop(image, table[mask], size, rng)
+                return random_crop(image, mask, size, rng)
 
             return plain
         data = self.dataset
         vary = None if photo else VaryBands(data.scaling, data.value_range, data.data_type)
-        sky = next((c.value for c in self.dataset.full.classes if c.name == SKY), 0)
+        sky = data.sky_code
         # The sky tells that up is up, also where it is not learned.
-        free = replace(how, upright_value=NO_VALUE)
+        free = replace(how, upright_value=NO_CODE)
         upright = replace(free, scale=how.scale_upright, turn=0.0, shadow=0.0)
 
         def varied(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
             image, mask = see(image, mask)
-            stands = bool(sky) and bool((mask == sky).any())
-            return augment(image, table[mask], upright if stands else free, rng, vary)
+            stands = sky != NO_CODE and bool((mask == sky).any())
+            return augment(image, mask, upright if stands else free, rng, vary)
 
         return varied
 
@@ -176,7 +175,7 @@ class Recipe:
             )
         weights = np.ones(len(names))
         if BALANCED in spec.class_weights:
-            share = count_pixels(self.dataset, samples)[1 : len(names) + 1]
+            share = count_pixels(self.dataset, samples)
             weights = 1 / np.sqrt(np.maximum(share, 1))
             weights /= weights.mean()
         return tuple(round(named.get(n, float(w)), 4) for n, w in zip(names, weights, strict=True))

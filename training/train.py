@@ -15,7 +15,6 @@ from unet_segmenter.engine.progress import Progress
 
 from .checkpoint import BEST, read_history
 from .crossvalidation_results import NAME
-from .dataset import Dataset
 from .recipe import Recipe
 from .run import (
     SPEC,
@@ -67,10 +66,9 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     Cancelled
         If the user stopped; the best weights are kept, and the message says where.
     """
-    dataset = Dataset.open(spec.dataset)
-    recipe = Recipe.of(spec, dataset)
+    recipe = Recipe.of(spec)
     folder = spec.run_folder
-    told = settings_of(spec, dataset)
+    told = settings_of(spec, recipe.dataset)
     shipped = json.loads(json.dumps({name: spec.to_json()[name] for name in EXPORT}))
     if done := _finished(spec, {**told, "export": shipped}, folder):
         progress.log("info", f"finished before: {done.model_folder}; nothing to do")

@@ -23,8 +23,9 @@ FIT = (
 """Attributes that take the place of those of the preset's `FitPlan`."""
 
 RUN = (
-    "dataset", "preset", "classes", "head", "encoder", "start", "freeze", "width", "depth",
-    "dropout", "half", "size", "frames", "augment", "class_weights", "all_samples", *FIT,
+    "dataset", "mix", "preset", "classes", "head", "encoder", "start", "freeze", "width", "depth",
+    "dropout", "deepest_stride", "trainable_norm", "half", "size", "frames", "augment",
+    "class_weights", "all_samples", *FIT,
 )  # fmt: skip
 """Attributes that decide what the weights become: a run cannot go on with others."""
 
@@ -45,6 +46,9 @@ class TrainSpec:
         Folder of a prepared data set.
     output : str
         Folder of the model to write; its name becomes the model's.
+    mix : tuple of str
+        Further data sets, each "FOLDER=SHARE": its share of the training crops, 0 to 1. The rest
+        comes from ``dataset``. Classes are matched by name.
     preset : str
         A key of `training.presets.PRESETS`.
     classes : tuple of str
@@ -61,6 +65,10 @@ class TrainSpec:
         Of the presets that can be scaled.
     dropout : float
         Share of the channels dropped before the head, while training.
+    deepest_stride : int, optional
+        16 or 32, where the encoder of lite0-2 ends; None for 16.
+    trainable_norm : bool
+        Whether the normalisation of the encoder of lite0-2 goes on learning.
     half : bool
         Work at half the images' resolution; the model halves by itself then.
     size : int, optional
@@ -99,6 +107,7 @@ class TrainSpec:
 
     dataset: str
     output: str
+    mix: tuple[str, ...] = ()
     preset: str = "lite0"
     classes: tuple[str, ...] = ()
     head: str = "sigmoid"
@@ -108,6 +117,8 @@ class TrainSpec:
     width: int | None = None
     depth: int | None = None
     dropout: float = 0.0
+    deepest_stride: int | None = None
+    trainable_norm: bool = False
     half: bool = False
     size: int | None = None
     frames: int | None = None
@@ -160,6 +171,7 @@ class TrainSpec:
         for text in self.class_weights:
             if text != BALANCED:
                 _weight_of(text)
+        self.shares()
 
     @property
     def run_folder(self) -> Path:
@@ -170,6 +182,17 @@ class TrainSpec:
         """Return the attributes of the preset's plan that are to be others."""
         found = {name: getattr(self, name) for name in FIT}
         return {name: value for name, value in found.items() if value is not None}
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Return each data set's folder and its share of the training crops; they sum to 1."""
+        mixed = [_share_of(text) for text in self.mix]
+        rest = 1.0 - sum(share for _folder, share in mixed)
+        if rest <= 0:
+            raise JobError(
+                f"the shares of mix sum to {1 - rest:g}; below 1, as the rest is that of "
+                f"{self.dataset}"
+            )
+        return [(self.dataset, round(rest, 9)), *mixed]
 
     def named_weights(self) -> dict[str, float]:
         """Return the weight of each class that was given one."""
@@ -189,6 +212,17 @@ class TrainSpec:
             If it is no JSON object, or has a key that is unknown or of the wrong kind.
         """
         return spec_of(cls, found)
+
+
+def _share_of(text: str) -> tuple[str, float]:
+    folder, _, number = text.rpartition("=")
+    try:
+        share = float(number)
+    except ValueError:
+        share = -1.0
+    if not folder or not 0 < share < 1:
+        raise JobError(f"mix {text!r} must be FOLDER=SHARE with a share between 0 and 1")
+    return folder, share
 
 
 def _weight_of(text: str) -> tuple[str, float]:

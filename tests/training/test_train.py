@@ -344,7 +344,7 @@ def test_the_average_of_the_weights_spans_no_more_than_a_tenth_of_a_short_traini
 
 
 def _recipe(data, **changes):
-    return Recipe.of(TrainSpec(str(data), "out", **changes), Dataset.open(data))
+    return Recipe.of(TrainSpec(str(data), "out", **changes))
 
 
 def test_batches_are_crops_by_seed_and_epoch_with_the_chosen_classes(data):

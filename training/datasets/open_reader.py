@@ -8,7 +8,10 @@ from pathlib import Path
 
 from unet_segmenter.engine.progress import Progress
 
+from ..answers import read_label_table
+from ..classes import SourceClass
 from ..errors import DatasetError
+from ..palette import color_of
 from ..prepare_spec import PrepareSpec
 from . import Reader
 from .aeroscapes import AeroScapes
@@ -42,7 +45,13 @@ def _semantic_drone(spec: PrepareSpec, progress: Progress) -> Reader:
 
 def _folder(spec: PrepareSpec, progress: Progress) -> Reader:
     masks, palette = (Path(text) if text else None for text in (spec.labels, spec.palette))
-    reader = FolderSet(Path(spec.source), masks, palette)
+    listed = ()
+    if spec.label_table:
+        listed = tuple(
+            SourceClass(value, str(value), color_of(number), has_color=False)
+            for number, value in enumerate(read_label_table(spec.label_table))
+        )
+    reader = FolderSet(Path(spec.source), masks, palette, listed)
     _warn_of_masks_without_image(reader, spec, progress)
     return reader
 
