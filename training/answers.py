@@ -193,9 +193,9 @@ def answer_rows(
     Raises
     ------
     DatasetError
-        If a value is said to be, or not to be, a class that no value is.
+        If a value is said not to be a class that no value is, and that is not named.
     """
-    known = classes_named(labels)
+    known = [*dict.fromkeys([*classes_named(labels), *names])]
     rows = {}
     for value, (positive, negative) in labels.items():
         if unknown := [n for n in negative if n not in known and n != ALL_OTHERS]:

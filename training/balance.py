@@ -10,9 +10,9 @@ import numpy as np
 
 from unet_segmenter.engine.progress import Progress
 
-from .answers import negative_pixels
+from .answers import is_plain, negative_pixels
 from .classes import ClassMap
-from .dataset import IGNORE, SPLITS, ClassInfo
+from .dataset import IGNORE, SPLITS
 from .errors import DatasetError
 from .prepare_sample import Record
 
@@ -50,18 +50,24 @@ def balance_of(
     return balance
 
 
-def warn_of_absent(
-    balance: Mapping[str, Any], classes: Sequence[ClassInfo], progress: Progress
-) -> None:
+def warn_of_absent(balance: Mapping[str, Any], mapping: ClassMap, progress: Progress) -> None:
     """Warn of each class that one side lacks.
 
     Raises
     ------
     DatasetError
-        If no sample of any side has a class.
+        If no sample of any side has a class, and no label is partial.
     """
-    for cls in classes:
+    partial = not is_plain(mapping.answers)
+    for cls in mapping.classes:
         without = [side for side, row in balance.items() if not row["classes"][cls.name]["px"]]
+        if len(without) == len(balance) and partial:
+            progress.log(
+                "warning",
+                f"no pixel is {cls.name!r}: this data set only says where it is not, and can teach "
+                "it in a mix with others alone",
+            )
+            continue
         if len(without) == len(balance):
             raise DatasetError(
                 f"class {cls.name!r} has no pixel in any sample; leave it out, or see whether the "

@@ -185,18 +185,20 @@ def label_class_map(
     labels : mapping
         What each value of the masks is and is not; see `training.answers.read_label_table`.
     groups : sequence of str
-        The classes to learn, each "name" or "name#rrggbb"; empty for all, in the table's order.
+        The classes to learn, each "name" or "name#rrggbb"; empty for all that some value is, in
+        the table's order. One that values only are not can be learned in a mix with other sets.
 
     Raises
     ------
     JobError
-        If a class is malformed, or one that no value is.
+        If a class is malformed, or one that the table does not mention.
     DatasetError
         If a value is said not to be a class that no value is.
     """
     from .palette import color_of  # which imports this module
 
     known = classes_named(labels)
+    mentioned = {name for both in labels.values() for part in both for name in part}
     classes: list[ClassInfo] = []
     for number, text in enumerate(groups or known, 1):
         name, color, members = _parsed(text) if groups else (text, "", [text])
@@ -205,9 +207,9 @@ def label_class_map(
                 f"{text!r}: with a label table a class has no members; the table says which "
                 f"values are {name!r}"
             )
-        if name not in known:
-            raise JobError(f"no value of the label table is {name!r}; it has {', '.join(known)}")
-        classes.append(ClassInfo(number, name, color or color_of(known.index(name))))
+        if name not in mentioned:
+            raise JobError(f"the label table says nothing of {name!r}; it has {', '.join(known)}")
+        classes.append(ClassInfo(number, name, color or color_of(number - 1)))
     names = [cls.name for cls in classes]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise JobError(f"class {repeated[0]!r} is named twice")

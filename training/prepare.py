@@ -111,7 +111,7 @@ def _fill(
             (folder / record.image).unlink()
             (folder / record.mask).unlink()
     balance = balance_of(kept, split.side_of, mapping)
-    warn_of_absent(balance, mapping.classes, progress)
+    warn_of_absent(balance, mapping, progress)
     leak = _leak(spec, kept, split, folder, progress)
     if leak.warning:
         progress.log("warning", leak.warning)

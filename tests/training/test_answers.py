@@ -122,7 +122,7 @@ def test_a_label_table_that_makes_no_sense_is_refused(tmp_path, text, message):
 
 
 def test_classes_that_no_value_is_are_refused(nadir):
-    with pytest.raises(JobError, match="no value of the label table is 'snow'"):
+    with pytest.raises(JobError, match="the label table says nothing of 'snow'"):
         label_class_map(nadir, ["snow"])
     with pytest.raises(DatasetError, match="is not 'snow', but no value is that class"):
         label_class_map({1: (("a",), ("snow",))})
