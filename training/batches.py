@@ -8,8 +8,6 @@ of threads nor a resumed run changes what a network sees.
 from __future__ import annotations
 
 import os
-import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -19,7 +17,6 @@ import numpy as np
 from .augment import Augmentation, augment
 from .dataset import Scaling
 from .encoder_lite import MEAN, STDDEV
-from .split import site_of
 
 Sample = tuple[np.ndarray, np.ndarray]
 Vary = Callable[[np.ndarray, np.ndarray, np.random.Generator], Sample]
@@ -47,11 +44,6 @@ def group_weights(groups: Sequence[str], power: float = 0.5) -> np.ndarray:
     share = {group: groups.count(group) ** (power - 1.0) for group in set(groups)}
     weights = np.array([share[group] for group in groups])
     return weights / weights.sum()
-
-
-def site_weights(stems: Sequence[str], power: float = 0.5) -> np.ndarray:
-    """Return `group_weights` of AeroScapes frames, by site."""
-    return group_weights([site_of(stem) for stem in stems], power)
 
 
 def training_batches(
@@ -91,18 +83,6 @@ def training_batches(
         return vary(*source[int(picks[step, place])], own)
 
     yield from MAKERS[maker or _default_maker()](crop, steps, batch, scale)
-
-
-def epoch_batches(
-    samples: Samples,
-    weights: np.ndarray,
-    steps: int,
-    batch: int,
-    how: Augmentation,
-    seed: Sequence[int],
-) -> Iterator[Sample]:
-    """Yield `training_batches` made by threads, scaled as ImageNet's encoders take them."""
-    yield from training_batches(samples, weights, steps, batch, how, seed, maker="threads")
 
 
 def _variation(how: Augmentation | Vary | None) -> Vary:
@@ -193,23 +173,3 @@ def _default_maker() -> str:
     except ImportError:
         return "threads"
     return "tf.data" if keras.backend.backend() == "tensorflow" else "threads"
-
-
-def ahead(batches: Iterator[Sample], depth: int = 3) -> Iterator[Sample]:
-    """Yield the same batches, made ahead in a thread; its exceptions are raised here."""
-    ready: queue.Queue = queue.Queue(depth)
-    end = object()
-
-    def fill() -> None:
-        try:
-            for item in batches:
-                ready.put(item)
-            ready.put(end)
-        except BaseException as error:  # noqa: BLE001 - handed over to the consumer
-            ready.put(error)
-
-    threading.Thread(target=fill, daemon=True).start()
-    while (item := ready.get()) is not end:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
