@@ -13,8 +13,8 @@ import numpy as np
 
 from unet_segmenter.engine.errors import JobError
 
-from .augment import Augmentation, augment
-from .batches import training_batches
+from .augment import Augmentation, Chip, augment
+from .batches import Draw, Vary, training_batches
 from .chosen_classes import NO_CODE, ChosenClasses, mix_datasets
 from .dataset import Dataset, Sample, Scaling
 from .errors import DatasetError, WeightsError
@@ -27,6 +27,7 @@ from .presets import PRESETS, Network, Preset, preset_of
 from .train_spec import BALANCED, TrainSpec
 from .validation import Frames, Pair
 from .vary_bands import VaryBands, random_crop
+from .vary_photo import vary_photo
 
 if TYPE_CHECKING:
     import keras
@@ -103,11 +104,12 @@ class Recipe:
         source = Picked.of(self.dataset, samples, with_rim=False)
         weights = self.dataset.draw_weights(samples, self.preset.group_power)
         vary, plan = self.variation(), self.plan
+        origins = [self.dataset.origins[sample.name][0].prefix for sample in samples]
 
         def of_epoch(epoch: int) -> Iterator[Pair]:
             seed = (plan.seed, epoch)
             return training_batches(
-                source, weights, plan.steps, plan.batch, vary, seed, self.scaling
+                source, weights, plan.steps, plan.batch, vary, seed, self.scaling, origins=origins
             )
 
         return of_epoch
@@ -128,33 +130,38 @@ class Recipe:
         source = Picked.of(self.dataset, samples)
         return Frames(source, self.framing, self.scaling, divisor, self.dataset.answers)
 
-    def variation(self) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]:
+    def variation(self) -> Vary:
         """Return what makes one training crop of an image and its mask of all classes."""
         framing, size = self.framing, self.size
         how = self.plan.augmentation
         squash = framing.kind == "squash"
-        see = framing.see if squash else lambda image, mask: (image, mask)
         if how is None and squash:
-            return lambda image, mask, _rng: see(image, mask)
-        photo = self.dataset.data_type == "uint8" and len(self.dataset.bands) == 3
+            return lambda image, mask, _rng, _another: framing.see(image, mask)
         if how is None:
 
-            def plain(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-                image, mask = framing.see(image, mask)
-                return random_crop(image, mask, size, rng)
+            def plain(
+                image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, _another: Draw
+            ) -> Pair:
+                side = 2 * size if framing.kind == "half" else size
+                return framing.see(*random_crop(image, mask, side, rng))
 
             return plain
         data = self.dataset
-        vary = None if photo else VaryBands(data.scaling, data.value_range, data.data_type)
-        sky = data.sky_code
-        # The sky tells that up is up, also where it is not learned.
-        free = replace(how, upright_value=NO_CODE)
-        upright = replace(free, scale=how.scale_upright, turn=0.0, shadow=0.0)
+        photo = data.data_type == "uint8" and len(data.bands) == 3
+        vary = vary_photo if photo else VaryBands(data.scaling, data.value_range, data.data_type)
+        sky, upright = data.sky_code, replace(how, upright=True)
 
-        def varied(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-            image, mask = see(image, mask)
+        def chip(image: np.ndarray, mask: np.ndarray) -> Chip:
+            # Images at half resolution are halved by the zoom of their crops.
+            image, mask = framing.see(image, mask) if squash else (image, mask)
+            # The sky tells that up is up, also where it is not learned.
             stands = sky != NO_CODE and bool((mask == sky).any())
-            return augment(image, mask, upright if stands else free, rng, vary)
+            return image, mask, upright if stands else how
+
+        def varied(
+            image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, another: Draw
+        ) -> Pair:
+            return augment(*chip(image, mask), rng, vary, lambda own: chip(*another(own)))
 
         return varied
 

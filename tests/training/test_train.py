@@ -379,6 +379,16 @@ def test_half_resolution_halves_zoom_and_frames_and_the_shipped_network_halves_b
     assert mask.shape == (32, 32)
 
 
+@pytest.mark.parametrize("vary", [True, False])
+def test_crops_at_half_resolution_have_the_size_of_the_network(data, vary):
+    recipe = _recipe(data, half=True, augment=vary, size=32, steps=1, batch=4)
+    ((images, masks),) = recipe.batches(recipe.dataset.split("train"))(0)
+    assert (images.shape, masks.shape) == ((4, 32, 32, 3), (4, 32, 32))
+    known = np.asarray(masks) != 255
+    # Images are 48 x 64 px: half of that is learned where nothing else fills the crop.
+    assert known.mean() == pytest.approx(1 if vary else 24 / 32, abs=0.05)
+
+
 def test_balanced_weights_favour_the_rare_and_named_ones_win(data):
     samples = Dataset.open(data).split("train")
     weights = _recipe(data, class_weights=("balanced",)).class_weights(samples)
