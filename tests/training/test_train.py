@@ -231,7 +231,7 @@ def test_the_spec_travels_as_json_both_ways(data):
     ("changes", "error", "message"),
     [
         ({"preset": "resnet"}, JobError, "preset 'resnet' is unknown; there are course, unet"),
-        ({"classes": ("lake",)}, JobError, "no class 'lake'; it has meadow, road"),
+        ({"classes": ("lake",)}, JobError, "no class 'lake'; known are meadow, road"),
         ({"classes": ("road", "road")}, JobError, "named twice"),
         ({"size": 33}, JobError, "size 33 is not a multiple of 2.*; 32 or 34 is"),
         ({"encoder": "x.pth"}, JobError, "'unet' has no pretrained encoder; use lite0"),
