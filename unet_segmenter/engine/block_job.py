@@ -15,7 +15,7 @@ from .block_flow import read_compute_in_order
 from .block_store import BlockStore, Layer
 from .geometry import PixelWindow, Shape2D
 from .progress import Progress
-from .raster import driver_of
+from .rasters.writer import driver_of
 from .text_files import check_folders
 from .tiling import Block
 

@@ -25,7 +25,9 @@ from .metrics import (
 )
 from .predictor import available_cores
 from .progress import Progress
-from .raster import AreaOfInterest, RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .reference import ClassLooks, Reference, check_class_band, open_reference, read_classes
 from .text_files import check_folders, write_whole
 from .vector import read_polygons

@@ -26,8 +26,9 @@ from .output_layers import (
 )
 from .progress import Progress
 from .quicklook import draw_quicklook
-from .raster import RasterGrid, RasterSource
 from .raster_items import pairs_text
+from .rasters.grid import RasterGrid
+from .rasters.source import RasterSource
 from .summary import summary_page
 
 _QUICKLOOK_SIDE = 1400

@@ -29,7 +29,7 @@ from .output_layers import (
 )
 from .progress import Progress
 from .quicklook import draw_quicklook
-from .raster import RasterGrid
+from .rasters.grid import RasterGrid
 from .refine_job import ClassChange
 
 QUICKLOOK_SIDE = 1400

@@ -17,7 +17,7 @@ from .geometry import PixelWindow
 from .landcover_plan import LandcoverPlan, Network, Reading
 from .majority import majority_filter
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
-from .raster import RasterSource
+from .rasters.source import RasterSource
 from .refine import refine, refine_block, unary_from_labels
 from .refine_blocks import BEFORE
 from .segment_block import BlockPixels, SegmentBlock

@@ -14,7 +14,9 @@ from .landcover_job import LandcoverJob
 from .model_card import ModelCard, ModelClass
 from .model_library import ModelLibrary
 from .open_model import open_model
-from .raster import AreaOfInterest, RasterGrid, RasterSource
+from .rasters.grid import RasterGrid
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .region import wanted_area, wanted_region
 from .tiling import Block, BlockGrid
 

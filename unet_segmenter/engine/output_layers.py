@@ -24,7 +24,8 @@ from .job import ClassArea
 from .legend import ClassLook, attribute_table, colors, qml_style
 from .model_card import NODATA_VALUE
 from .progress import Progress
-from .raster import RasterGrid, driver_of, write_raster
+from .rasters.grid import RasterGrid
+from .rasters.writer import driver_of, write_raster
 from .raw_image import BandImage
 from .shares import PROBABILITY_STEPS
 

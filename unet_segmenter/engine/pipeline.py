@@ -27,7 +27,10 @@ from .model_library import ModelLibrary, default_library
 from .open_model import open_model
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
-from .raster import AreaOfInterest, RasterGrid, RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.grid import RasterGrid
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .region import wanted_area, wanted_region
 from .segment_block import BlockPixels, BlockResult, SegmentBlock
 from .tiling import Block, BlockGrid

@@ -27,7 +27,8 @@ from .model_library import ModelLibrary, default_library
 from .output_layers import ground_areas
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
-from .raster import RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.source import RasterSource
 from .refine_blocks import BEFORE
 from .refine_job import switch_warnings
 from .segment_block import SegmentBlock

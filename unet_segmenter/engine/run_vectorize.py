@@ -28,7 +28,8 @@ from .polygon_qml import polygon_qml
 from .polygonize import ClassPolygons, Joining, StripClasses, trace
 from .predictor import available_cores
 from .progress import Progress
-from .raster import RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.source import RasterSource
 from .reference import check_band, check_class_band, read_classes
 from .vector import STYLES, PolygonFile, table_names
 from .vectorize_job import ClassTotal, VectorizeJob, VectorizeResult
