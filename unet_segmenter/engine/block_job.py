@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -153,11 +153,13 @@ def fill(
         concurrency=concurrency,
         cancelled=progress.cancelled,
     )
-    for group, results in steps:
-        for block, arrays in zip(group, results, strict=True):
-            store.write(block.index, block.write.relative_to(region), arrays)
-        done += len(group)
-        progress.advance(done, total)
+    # Closed when a write fails, too: its thread reads from rasters that the caller closes next.
+    with closing(steps):
+        for group, results in steps:
+            for block, arrays in zip(group, results, strict=True):
+                store.write(block.index, block.write.relative_to(region), arrays)
+            done += len(group)
+            progress.advance(done, total)
 
 
 def _batches(blocks: Iterator[Block], size: int) -> Iterator[list[Block]]:

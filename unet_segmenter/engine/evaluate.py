@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +111,10 @@ def _compare(
         cancelled=progress.cancelled,
     )
     try:
-        for done, (_, counts) in enumerate(flow, 1):
-            agreement.add(counts)
-            progress.advance(done, len(windows), "Comparing")
+        with closing(flow):  # its thread reads from rasters that are closed next
+            for done, (_, counts) in enumerate(flow, 1):
+                agreement.add(counts)
+                progress.advance(done, len(windows), "Comparing")
     except Cancelled as error:
         raise Cancelled("The evaluation was cancelled; nothing was written.") from error
     if not agreement.pairs.any():

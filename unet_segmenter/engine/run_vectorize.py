@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -245,9 +245,10 @@ def _trace_all(
         concurrency=cores,
         cancelled=progress.cancelled,
     )
-    for done, (_, traced) in enumerate(flow, 1):
-        table.add(joining.add(traced))
-        progress.advance(done, len(strips), "Tracing")
+    with closing(flow):  # its thread reads from rasters that are closed next
+        for done, (_, traced) in enumerate(flow, 1):
+            table.add(joining.add(traced))
+            progress.advance(done, len(strips), "Tracing")
 
 
 def _values_of(job: VectorizeJob, legend: RasterLegend) -> set[int] | None:
