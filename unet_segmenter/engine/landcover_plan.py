@@ -125,6 +125,19 @@ class LandcoverPlan:
         """The pixels of a block."""
         return self._on_grid(block.write)
 
+    def wants(self, block: Block) -> bool:
+        """Whether any pixel of a block lies in the area of interest."""
+        return self.aoi is None or self.aoi.meets(self.written(block))
+
+    def wanted_pixels(self) -> int:
+        """At most so many pixels are written."""
+        aoi = self.aoi
+        return sum(
+            block.write.pixels
+            for block in self.blocks
+            if aoi is None or aoi.may_meet(self.written(block))
+        )
+
     def window(self, network: Network) -> Shape2D:
         """Shape of a network's windows."""
         return network.window(self.grid.shape, self.blocks.read_shape)

@@ -76,8 +76,9 @@ def run_landcover(
             layers[BEFORE] = Layer(1, "uint8")
         signature = _signature(job, plan, source)
         with unfinished_map(
-            Path(job.output), plan.region.shape, layers, signature, progress, resume=job.resume
-        ) as store:
+            Path(job.output), plan.region.shape, layers, signature, progress,
+            resume=job.resume, pixels=plan.wanted_pixels(),
+        ) as store:  # fmt: skip
             resumed = len(store.finished)
             predictors = [
                 _predictor(job, plan, place, cores) for place in range(len(plan.networks))
@@ -180,6 +181,7 @@ def _fill(
                 progress,
                 region=PixelWindow.of_shape(plan.region.shape),
                 concurrency=min(predictor.concurrency for predictor in predictors),
+                wanted=plan.wants,
             )
     finally:
         ended.set()  # what a thread refines after a cancellation ends with its next step

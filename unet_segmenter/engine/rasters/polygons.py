@@ -54,21 +54,33 @@ class AreaOfInterest:
         xmin, ymin, xmax, ymax = zip(*(bounds for _, bounds in self._shapes), strict=True)
         return self._grid.window_of((min(xmin), min(ymin), max(xmax), max(ymax)))
 
+    def may_meet(self, window: PixelWindow) -> bool:
+        """Whether a window meets the bounds of a polygon: cheap, and False is certain."""
+        return bool(self._near(self._grid.crop(window)))
+
+    def meets(self, window: PixelWindow) -> bool:
+        """Whether any pixel of a window has its centre in a polygon."""
+        return self.may_meet(window) and bool(self.mask(window).any())
+
     def mask(self, window: PixelWindow) -> NDArray[np.bool_]:
         """True at pixels of the window whose centre lies in a polygon; shape (H, W)."""
         part = self._grid.crop(window)
-        xmin, ymin, xmax, ymax = part.bounds()
-        near = [
-            shape
-            for shape, (left, bottom, right, top) in self._shapes
-            if left <= xmax and right >= xmin and bottom <= ymax and top >= ymin
-        ]
+        near = self._near(part)
         if not near:
             return np.zeros(window.shape, bool)
         inside: NDArray[np.bool_] = rasterio.features.geometry_mask(
             near, window.shape, rasterio.Affine(*part.transform), invert=True
         )
         return inside
+
+    def _near(self, part: RasterGrid) -> list[dict[str, Any]]:
+        """The polygons whose bounds meet those of a part of the raster."""
+        xmin, ymin, xmax, ymax = part.bounds()
+        return [
+            shape
+            for shape, (left, bottom, right, top) in self._shapes
+            if left <= xmax and right >= xmin and bottom <= ymax and top >= ymin
+        ]
 
 
 class LabelledPolygons:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import rasterio
 import rasterio.errors
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.windows import Window
 
 from ..errors import OutputError
-from ..raw_image import BandImage, virtual_raster
+from ..geometry import PixelWindow, Shape2D, ceil_to, floor_to
+from ..raw_image import BandImage, PlacedPart, virtual_overview, virtual_raster
 from .gdal import reason_of
 from .grid import RasterGrid
+
+_COG_BLOCK = 512
 
 
 def write_raster(image: BandImage, grid: RasterGrid, target: Path, threads: int) -> None:
@@ -38,21 +43,83 @@ def write_raster(image: BandImage, grid: RasterGrid, target: Path, threads: int)
             "level": 6,
             "predictor": "no" if image.is_category or image.dtype == "uint8" else "yes",
             "overview_resampling": "mode" if image.is_category else "average",
-            "blocksize": 512,
+            "blocksize": _COG_BLOCK,
             "num_threads": threads,
             "bigtiff": "if_safer",
         }
-    description = image.path.with_suffix(".vrt")
-    description.write_text(
-        virtual_raster(image, grid.shape, grid.transform, grid.crs), encoding="utf-8"
-    )
+    made: list[Path] = []
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_TIFF_INTERNAL_MASK="YES"):
+            description = _described(image, grid, driver, made)
+            if image.windows is not None and driver == "COG":
+                options["sparse_ok"] = "yes"
             rasterio.shutil.copy(str(description), str(target), **options)
     except (rasterio.errors.RasterioError, OSError) as error:
         raise OutputError(f"{target.name} could not be written: {reason_of(error)}") from error
     finally:
-        description.unlink(missing_ok=True)
+        for path in made:
+            path.unlink(missing_ok=True)
+
+
+def _described(image: BandImage, grid: RasterGrid, driver: str, made: list[Path]) -> Path:
+    """The image as a virtual raster; files made for it are added to `made`."""
+    part = None if image.windows is None else _part(image, grid.shape, driver, made)
+    description = image.path.with_suffix(".vrt")
+    made.append(description)
+    text = virtual_raster(image, grid.shape, grid.transform, grid.crs, part)
+    description.write_text(text, encoding="utf-8")
+    return description
+
+
+def _part(image: BandImage, shape: Shape2D, driver: str, made: list[Path]) -> PlacedPart:
+    """What an image holds that is nodata elsewhere, as a file with overviews of its own.
+
+    GDAL would look at every pixel of the whole image to make its overviews; it takes these.
+    """
+    factors = [1]
+    while driver == "COG" and max(shape) / factors[-1] > _COG_BLOCK:
+        factors.append(2 * factors[-1])
+    window = _bounds(image.windows or (), factors[-1], shape)
+    path = image.path.with_suffix(".part.tif")
+    part = PlacedPart(path.name, window, tuple(factors))
+    made.append(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        _write_part(image, part, path, shape)
+    for level in range(1, len(factors)):
+        overview = path.with_name(part.overview_name(level))
+        made.append(overview)
+        overview.write_text(virtual_overview(image, shape, part, level), encoding="utf-8")
+    return part
+
+
+def _write_part(image: BandImage, part: PlacedPart, path: Path, shape: Shape2D) -> None:
+    window, count = part.window, len(image.descriptions)
+    pixels = np.memmap(image.path, image.dtype, "r", shape=(count, *shape))
+    with rasterio.open(
+        path, "w+", driver="GTiff", height=window.height, width=window.width, count=count,
+        dtype=image.dtype, nodata=image.nodata, tiled=True, sparse_ok=True,
+        bigtiff="if_safer", photometric="minisblack",
+    ) as dataset:  # fmt: skip
+        for written in image.windows or ():
+            place = written.relative_to(window)
+            there = Window(place.col, place.row, place.width, place.height)
+            dataset.write(pixels[(slice(None), *written.slices)], window=there)
+        if len(part.factors) > 1:
+            method = Resampling.mode if image.is_category else Resampling.average
+            dataset.build_overviews(part.factors[1:], method)
+
+
+def _bounds(windows: Sequence[PixelWindow], step: int, shape: Shape2D) -> PixelWindow:
+    """The smallest window around all, from multiples of a step on; a pixel where there is none."""
+    row = floor_to(min((w.row for w in windows), default=0), step)
+    col = floor_to(min((w.col for w in windows), default=0), step)
+    row_stop = max((w.row_stop for w in windows), default=1)
+    col_stop = max((w.col_stop for w in windows), default=1)
+    height, width = ceil_to(row_stop - row, step), ceil_to(col_stop - col, step)
+    found = PixelWindow(row, col, height, width).intersect(PixelWindow.of_shape(shape))
+    assert found is not None
+    return found
 
 
 # Formats that hold every output without loss: any number of bands, uint8 and float32, nodata.
