@@ -14,7 +14,7 @@ from PIL import Image
 from .errors import DatasetError
 
 if TYPE_CHECKING:
-    from unet_segmenter.engine.raster import RasterSource
+    from unet_segmenter.engine.rasters.source import RasterSource
 
 RASTERS = (".tif", ".tiff", ".img", ".vrt", ".jp2")
 SUFFIXES = (".jpg", ".jpeg", ".png", *RASTERS)
@@ -135,7 +135,7 @@ def _read_picture(path: Path, flatten: bool) -> np.ndarray:
 @contextmanager
 def _raster(path: Path) -> Iterator[RasterSource]:
     from unet_segmenter.engine.errors import InputError
-    from unet_segmenter.engine.raster import RasterSource
+    from unet_segmenter.engine.rasters.source import RasterSource
 
     try:
         with RasterSource(str(path)) as raster:

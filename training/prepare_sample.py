@@ -177,7 +177,7 @@ def _write_image(
     if grid is None and image.dtype == np.uint8 and image.shape[-1] in (1, 3):
         write_png(folder / f"{name}.png", image if image.shape[-1] == 3 else image[..., 0])
         return f"{name}.png"
-    from unet_segmenter.engine.raster import write_geotiff
+    from unet_segmenter.engine.rasters.writer import write_geotiff
 
     target = folder / f"{name}.tif"
     write_geotiff(target, image, grid, reader.bands)

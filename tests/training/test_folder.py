@@ -17,7 +17,7 @@ from training.palette import ids_of_colors, read_palette
 from training.prepare import prepare
 from training.prepare_spec import PrepareSpec
 from unet_segmenter.engine.progress import SilentProgress
-from unet_segmenter.engine.raster import write_geotiff
+from unet_segmenter.engine.rasters.writer import write_geotiff
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")  # the tests' own
 

@@ -18,7 +18,9 @@ from training.prepare import prepare
 from training.prepare_spec import PrepareSpec
 from unet_segmenter.engine.geometry import PixelWindow, Shape2D
 from unet_segmenter.engine.progress import SilentProgress
-from unet_segmenter.engine.raster import RasterGrid, RasterSource, write_geotiff
+from unet_segmenter.engine.rasters.grid import RasterGrid
+from unet_segmenter.engine.rasters.source import RasterSource
+from unet_segmenter.engine.rasters.writer import write_geotiff
 
 HEIGHT, WIDTH, SIDE = 120, 160, 40
 LEFT, TOP, PIXEL = 500_000.0, 4_000_000.0, 0.5

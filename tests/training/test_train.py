@@ -159,7 +159,7 @@ def test_a_damaged_card_of_the_first_weights_is_not_taken_for_the_run_s(trained,
 
 def _write_four_bands(folder):
     """The striped data set with a fourth band, in 16 bits, as GeoTIFF."""
-    from unet_segmenter.engine.raster import rasterio
+    import rasterio
 
     write_dataset(folder, size=(32, 48))
     for path in sorted((folder / "images").iterdir()):

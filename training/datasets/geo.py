@@ -13,12 +13,9 @@ import numpy as np
 
 from unet_segmenter.engine.errors import InputError
 from unet_segmenter.engine.geometry import PixelWindow
-from unet_segmenter.engine.raster import (
-    AreaOfInterest,
-    LabelledPolygons,
-    RasterGrid,
-    RasterSource,
-)
+from unet_segmenter.engine.rasters.grid import RasterGrid
+from unet_segmenter.engine.rasters.polygons import AreaOfInterest, LabelledPolygons
+from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.engine.vector import read_labelled_polygons, read_polygons
 
 from ..chips import chip_windows

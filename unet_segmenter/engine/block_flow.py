@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -24,8 +24,11 @@ def read_compute_in_order(
     *,
     concurrency: int,
     cancelled: Callable[[], bool],
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Run `compute(read(item))` for each item, and yield the results in the items' order.
+
+    Close the generator (`contextlib.closing`) before what `read` reads from: after an error in
+    the loop over it, it would else still be reading.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from .errors import InputError, JobError
 from .geometry import PixelWindow
 from .model_card import ModelCard
-from .raster import RasterSource
+from .rasters.source import RasterSource
 
 _STRAY_SHARE = 0.001
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,9 @@ from .metrics import (
 )
 from .predictor import available_cores
 from .progress import Progress
-from .raster import AreaOfInterest, RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .reference import ClassLooks, Reference, check_class_band, open_reference, read_classes
 from .text_files import check_folders, write_whole
 from .vector import read_polygons
@@ -109,9 +111,10 @@ def _compare(
         cancelled=progress.cancelled,
     )
     try:
-        for done, (_, counts) in enumerate(flow, 1):
-            agreement.add(counts)
-            progress.advance(done, len(windows), "Comparing")
+        with closing(flow):  # its thread reads from rasters that are closed next
+            for done, (_, counts) in enumerate(flow, 1):
+                agreement.add(counts)
+                progress.advance(done, len(windows), "Comparing")
     except Cancelled as error:
         raise Cancelled("The evaluation was cancelled; nothing was written.") from error
     if not agreement.pairs.any():

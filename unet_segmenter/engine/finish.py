@@ -26,9 +26,11 @@ from .output_layers import (
 )
 from .progress import Progress
 from .quicklook import draw_quicklook
-from .raster import RasterGrid, RasterSource
 from .raster_items import pairs_text
+from .rasters.grid import RasterGrid
+from .rasters.source import RasterSource
 from .summary import summary_page
+from .unfinished_folder import QUICKLOOK, SUMMARY
 
 _QUICKLOOK_SIDE = 1400
 
@@ -165,8 +167,8 @@ def _report(
             done.bands, _QUICKLOOK_SIDE, done.card.input.value_range, done.region
         )
     mask = store.read_shrunk("OUTPUT", *valid.shape)
-    drawing = store.folder / "quicklook.png"
+    drawing = store.folder / QUICKLOOK
     draw_quicklook(image, valid, mask, look, done.card.input.value_range, drawing)
-    page = store.folder / "summary.html"
+    page = store.folder / SUMMARY
     page.write_text(summary_page(result, done.job, done.card, done.grid, drawing), "utf-8")
     return {drawing: picture, page: summary}

@@ -29,8 +29,9 @@ from .output_layers import (
 )
 from .progress import Progress
 from .quicklook import draw_quicklook
-from .raster import RasterGrid
+from .rasters.grid import RasterGrid
 from .refine_job import ClassChange
+from .unfinished_folder import QUICKLOOK, SUMMARY
 
 QUICKLOOK_SIDE = 1400
 
@@ -165,7 +166,7 @@ def _report(result: FuseResult, done: FinishedFusion, store: BlockStore) -> dict
     summary = Path(done.outputs["SUMMARY"]).absolute()
     beside = done.image(store)
     classes = store.read_shrunk("OUTPUT", *beside.valid.shape)
-    drawing, page = store.folder / "quicklook.png", store.folder / "summary.html"
+    drawing, page = store.folder / QUICKLOOK, store.folder / SUMMARY
     draw_quicklook(
         beside.pixels, beside.valid, classes, done.fusion.looks(), beside.value_range, drawing
     )

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .raster import METRES_PER_DEGREE, RasterGrid
+from .rasters.grid import METRES_PER_DEGREE, RasterGrid
 from .vector import Polygons, areas_of, moved, points_of, ring_owners
 
 _RADIUS = METRES_PER_DEGREE * 180 / math.pi

@@ -17,7 +17,7 @@ from .geometry import PixelWindow
 from .landcover_plan import LandcoverPlan, Network, Reading
 from .majority import majority_filter
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
-from .raster import RasterSource
+from .rasters.source import RasterSource
 from .refine import refine, refine_block, unary_from_labels
 from .refine_blocks import BEFORE
 from .segment_block import BlockPixels, SegmentBlock
@@ -55,7 +55,7 @@ class LandcoverPixels:
     wanted : ndarray of bool, shape of the field
         Which pixels have data for all networks and lie in the area of interest.
     read : dict
-        Pixels by what networks read; empty where nothing is wanted.
+        Pixels by what networks read.
     """
 
     field: PixelWindow
@@ -102,9 +102,6 @@ class LandcoverReader:
         plan, field = self._plan, self._plan.field(block)
         wanted = plan.aoi.mask(field) if plan.aoi else np.ones(field.shape, bool)
         write = plan.written(block)
-        if not wanted[write.relative_to(field).slices].any():
-            # Outside the area of interest: not even read.
-            return LandcoverPixels(field, write, np.zeros(field.shape, bool), {})
         windows: dict[Reading, PixelWindow] = {}
         for network in plan.networks:
             for tile in plan.tiles(network, field):

@@ -14,7 +14,9 @@ from .landcover_job import LandcoverJob
 from .model_card import ModelCard, ModelClass
 from .model_library import ModelLibrary
 from .open_model import open_model
-from .raster import AreaOfInterest, RasterGrid, RasterSource
+from .rasters.grid import RasterGrid
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .region import wanted_area, wanted_region
 from .tiling import Block, BlockGrid
 
@@ -122,6 +124,19 @@ class LandcoverPlan:
     def written(self, block: Block) -> PixelWindow:
         """The pixels of a block."""
         return self._on_grid(block.write)
+
+    def wants(self, block: Block) -> bool:
+        """Whether any pixel of a block lies in the area of interest."""
+        return self.aoi is None or self.aoi.meets(self.written(block))
+
+    def wanted_pixels(self) -> int:
+        """At most so many pixels are written."""
+        aoi = self.aoi
+        return sum(
+            block.write.pixels
+            for block in self.blocks
+            if aoi is None or aoi.may_meet(self.written(block))
+        )
 
     def window(self, network: Network) -> Shape2D:
         """Shape of a network's windows."""

@@ -9,7 +9,7 @@ path), so equal runs give equal bytes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,10 @@ from .job import ClassArea
 from .legend import ClassLook, attribute_table, colors, qml_style
 from .model_card import NODATA_VALUE
 from .progress import Progress
-from .raster import RasterGrid, driver_of, write_raster
+from .rasters.grid import RasterGrid
+from .rasters.writer import driver_of, write_raster
 from .raw_image import BandImage
 from .shares import PROBABILITY_STEPS
-
-_ROWS_AT_ONCE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,9 @@ def publish(made: Mapping[Path, Path]) -> None:
 def histogram(store: BlockStore, name: str, band: int = 0) -> NDArray[np.int64]:
     """How many pixels of a uint8 band hold each of the 256 values."""
     counts = np.zeros(256, np.int64)
-    for rows in _strips(store, name, band):
-        counts += np.bincount(rows.ravel(), minlength=256)
+    for _, values in store.parts(name, band):
+        counts += np.bincount(values.ravel(), minlength=256)
+    counts[NODATA_VALUE] += store.shape.height * store.shape.width - counts.sum()
     return counts
 
 
@@ -149,11 +149,12 @@ def ground_areas(
     areas = grid.row_areas()
     if areas is None or not len(areas) or areas[0] == areas[-1] == areas[len(areas) // 2]:
         return None if areas is None else counts * areas[0]
-    total, start = np.zeros(256), 0
-    for rows in _strips(store, name, 0):
-        weights = np.repeat(areas[start : start + len(rows)], rows.shape[1])
-        total += np.bincount(rows.ravel(), weights, minlength=256)
-        start += len(rows)
+    total = np.zeros(256)
+    for window, values in store.parts(name, 0):
+        weights = np.repeat(areas[window.row : window.row_stop], window.width)
+        total += np.bincount(values.ravel(), weights, minlength=256)
+    if not store.is_full:
+        total[NODATA_VALUE] += areas.sum() * store.shape.width - total.sum()
     return total
 
 
@@ -175,13 +176,6 @@ def class_areas(
     )
 
 
-def _strips(store: BlockStore, name: str, band: int) -> Iterator[NDArray[np.generic]]:
-    height, width = store.shape
-    step = max(1, _ROWS_AT_ONCE_BYTES // (width * 8))
-    for start in range(0, height, step):
-        yield store.read_rows(name, band, start, min(start + step, height))
-
-
 def _band_image(
     store: BlockStore, name: str, meaning: LayerMeaning, tags: Mapping[str, str]
 ) -> BandImage:
@@ -197,6 +191,7 @@ def _band_image(
         colors=colors(meaning.looks),
         statistics=tuple(_statistics(store, name, band) for band in range(layer.bands)),
         tags=tags,
+        windows=None if store.is_full else store.windows(),
     )
 
 
@@ -207,8 +202,8 @@ def _statistics(store: BlockStore, name: str, band: int) -> dict[str, str]:
         moments = _moments(np.flatnonzero(counts).astype(float), counts[counts > 0])
         parts = [moments] if moments else []
     else:
-        rows = (r[~np.isnan(r)].astype(float) for r in _strips(store, name, band))
-        parts = [moments for r in rows if (moments := _moments(r, np.ones(r.size, int)))]
+        known = (v[~np.isnan(v)].astype(float) for _, v in store.parts(name, band))
+        parts = [moments for v in known if (moments := _moments(v, np.ones(v.size, int)))]
     if not parts:
         return {}
     counted, sums, squares, lows, highs = zip(*parts, strict=True)

@@ -27,7 +27,10 @@ from .model_library import ModelLibrary, default_library
 from .open_model import open_model
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
-from .raster import AreaOfInterest, RasterGrid, RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.grid import RasterGrid
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .region import wanted_area, wanted_region
 from .segment_block import BlockPixels, BlockResult, SegmentBlock
 from .tiling import Block, BlockGrid
@@ -50,6 +53,15 @@ class _Plan:
     blocks: BlockGrid
     aoi: AreaOfInterest | None
     warnings: tuple[str, ...]
+
+    def wants(self, block: Block) -> bool:
+        """Whether any pixel of a block lies in the area of interest."""
+        return self.aoi is None or self.aoi.meets(block.write)
+
+    def wanted_pixels(self) -> int:
+        """At most so many pixels are written."""
+        aoi, blocks = self.aoi, self.blocks
+        return sum(b.write.pixels for b in blocks if aoi is None or aoi.may_meet(b.write))
 
 
 def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = None) -> JobResult:
@@ -85,7 +97,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
         signature = _signature(plan, source)
         with unfinished_map(
             Path(job.output), plan.region.shape, _layers(plan), signature, progress,
-            resume=job.resume,
+            resume=job.resume, pixels=plan.wanted_pixels(),
         ) as store:  # fmt: skip
             resumed = len(store.finished)
             with gdal_settings(cores, source.cache_for(plan.blocks.read_shape.height)):
@@ -184,14 +196,13 @@ def _compute_blocks(
         region=plan.region,
         concurrency=predictor.concurrency,
         batch=batch,
+        wanted=plan.wants,
     )
     return predictor
 
 
 def _read(plan: _Plan, source: RasterSource, block: Block) -> BlockPixels:
     wanted = plan.aoi.mask(block.write) if plan.aoi else np.ones(block.write.shape, bool)
-    if not wanted.any():  # outside the area of interest: not even read
-        return BlockPixels(np.zeros((0, 0, 0)), wanted, wanted, block.crop)
     pixels, valid = source.read(block.read, plan.bands, plan.card.input.value_range)
     return BlockPixels(pixels, valid, wanted & valid[block.crop.slices], block.crop)
 

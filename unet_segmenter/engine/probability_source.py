@@ -16,8 +16,9 @@ from .errors import InputError, JobError
 from .fuse_classes import UNKNOWN_NAME, ClassSource
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
-from .raster import RasterGrid, RasterSource
 from .raster_items import pairs_of
+from .rasters.grid import RasterGrid
+from .rasters.source import RasterSource
 from .shares import PROBABILITY_STEPS, FloatArray, decode_shares
 from .warp_hint import how_to_align
 

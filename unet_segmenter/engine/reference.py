@@ -15,7 +15,8 @@ from .errors import InputError, JobError
 from .evaluate_job import EvaluateJob
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
-from .raster import LabelledPolygons, RasterSource
+from .rasters.polygons import LabelledPolygons
+from .rasters.source import RasterSource
 from .vector import layer_fields, read_labelled_polygons
 from .warp_hint import how_to_align
 

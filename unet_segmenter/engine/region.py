@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from .errors import InputError
 from .geometry import PixelWindow
-from .raster import AreaOfInterest, RasterSource
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .vector import read_polygons
 
 Extent = tuple[float, float, float, float]

@@ -22,7 +22,7 @@ from .geometry import PixelWindow
 from .predictor import available_cores
 from .probability_source import ProbabilityStack, open_probabilities
 from .progress import Progress
-from .raster import gdal_settings
+from .rasters.gdal import gdal_settings
 from .shares import FloatArray
 from .tiling import BlockGrid
 

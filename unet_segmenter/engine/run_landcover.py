@@ -27,7 +27,8 @@ from .model_library import ModelLibrary, default_library
 from .output_layers import ground_areas
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
-from .raster import RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.source import RasterSource
 from .refine_blocks import BEFORE
 from .refine_job import switch_warnings
 from .segment_block import SegmentBlock
@@ -75,8 +76,9 @@ def run_landcover(
             layers[BEFORE] = Layer(1, "uint8")
         signature = _signature(job, plan, source)
         with unfinished_map(
-            Path(job.output), plan.region.shape, layers, signature, progress, resume=job.resume
-        ) as store:
+            Path(job.output), plan.region.shape, layers, signature, progress,
+            resume=job.resume, pixels=plan.wanted_pixels(),
+        ) as store:  # fmt: skip
             resumed = len(store.finished)
             predictors = [
                 _predictor(job, plan, place, cores) for place in range(len(plan.networks))
@@ -179,6 +181,7 @@ def _fill(
                 progress,
                 region=PixelWindow.of_shape(plan.region.shape),
                 concurrency=min(predictor.concurrency for predictor in predictors),
+                wanted=plan.wants,
             )
     finally:
         ended.set()  # what a thread refines after a cancellation ends with its next step

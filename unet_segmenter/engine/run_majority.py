@@ -33,7 +33,9 @@ from .output_layers import (
 )
 from .predictor import available_cores
 from .progress import Progress
-from .raster import RasterGrid, RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.grid import RasterGrid
+from .rasters.source import RasterSource
 from .reference import check_class_band, read_classes
 from .sieve import SCRATCH, SieveCount, sieve_rows
 from .tiling import Block, BlockGrid

@@ -20,7 +20,8 @@ from .model_card import NODATA_VALUE
 from .output_layers import LayerMeaning, ground_areas, publish, software_tags, write_layers
 from .predictor import available_cores
 from .progress import Progress
-from .raster import RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.source import RasterSource
 from .refine_blocks import (
     BEFORE,
     BlockImage,

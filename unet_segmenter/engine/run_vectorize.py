@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from .polygon_qml import polygon_qml
 from .polygonize import ClassPolygons, Joining, StripClasses, trace
 from .predictor import available_cores
 from .progress import Progress
-from .raster import RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.source import RasterSource
 from .reference import check_band, check_class_band, read_classes
 from .vector import STYLES, PolygonFile, table_names
 from .vectorize_job import ClassTotal, VectorizeJob, VectorizeResult
@@ -244,9 +245,10 @@ def _trace_all(
         concurrency=cores,
         cancelled=progress.cancelled,
     )
-    for done, (_, traced) in enumerate(flow, 1):
-        table.add(joining.add(traced))
-        progress.advance(done, len(strips), "Tracing")
+    with closing(flow):  # its thread reads from rasters that are closed next
+        for done, (_, traced) in enumerate(flow, 1):
+            table.add(joining.add(traced))
+            progress.advance(done, len(strips), "Tracing")
 
 
 def _values_of(job: VectorizeJob, legend: RasterLegend) -> set[int] | None:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from .raster import RasterSource
+from .rasters.source import RasterSource
 
 # A CRS whose text is longer has no code, and would drown the command.
 _LONGEST_CRS = 40
