@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_segmenter.engine.errors import JobError
-
-from .spec_json import spec_of
+from unet_segmenter.engine.typed_json import from_json
 
 BALANCED = "balanced"
 
@@ -188,7 +187,7 @@ class TrainSpec:
         JobError
             If it is no JSON object, or has a key that is unknown or of the wrong kind.
         """
-        return spec_of(cls, found)
+        return from_json(cls, found, "The spec")
 
 
 def _weight_of(text: str) -> tuple[str, float]:
