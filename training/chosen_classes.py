@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.name_lists import join_names
 
 from .dataset import IGNORE, Dataset, Sample
 
@@ -60,9 +61,9 @@ def choose_classes(
     known = {cls.name: cls for cls in dataset.classes}
     names = list(names) or list(known)
     if unknown := [name for name in names if name not in known]:
-        raise JobError(f"the data set has no class {unknown[0]!r}; it has {', '.join(known)}")
+        raise JobError(f"the data set has no class {unknown[0]!r}; it has {join_names(known)}")
     if len(set(names)) < len(names):
-        raise JobError(f"a class is named twice: {', '.join(names)}")
+        raise JobError(f"a class is named twice: {join_names(names)}")
     table = np.zeros(256, np.uint8)
     table[IGNORE] = IGNORE
     for value, name in enumerate(names, start=1):

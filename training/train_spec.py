@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.name_lists import split_pair
 from unet_segmenter.engine.typed_json import from_json
 
 BALANCED = "balanced"
@@ -191,7 +192,7 @@ class TrainSpec:
 
 
 def _weight_of(text: str) -> tuple[str, float]:
-    name, _, number = text.rpartition("=")
+    name, number = split_pair(text, last=True)
     try:
         weight = float(number)
     except ValueError:

@@ -17,6 +17,7 @@ from typing import Any
 
 from .errors import JobError, ModelError
 from .geometry import ceil_to
+from .name_lists import join_names
 
 CARD_NAME = "card.json"
 FORMAT = "unet-segmenter-card"
@@ -287,7 +288,7 @@ class ModelCard:
         if unknown:
             raise JobError(
                 f"The model {self.name} has no class {', '.join(map(repr, unknown))}; "
-                f"it has {', '.join(known)}."
+                f"it has {join_names(known)}."
             )
         return tuple(c for c in self.classes if not names or c.name in names)
 

@@ -17,6 +17,7 @@ from qgis.core import (
 
 from ..engine.errors import ModelError, SegmenterError
 from ..engine.model_card import ModelCard, ModelFile
+from ..engine.name_lists import join_names
 from .base_algorithm import BaseAlgorithm
 from .parameters import (
     MODEL_FILE_HELP,
@@ -105,7 +106,7 @@ class ModelInfoAlgorithm(BaseAlgorithm):
             "TITLE": card.title,
             "LICENSE": card.license,
             "CITATION": card.citation,
-            "CLASSES": ",".join(c.name for c in card.classes),
+            "CLASSES": join_names((c.name for c in card.classes), ","),
             "BANDS": ",".join(card.input.bands),
             "FOLDER": str(card.folder),
             "CLASS_COUNT": len(card.classes),
