@@ -7,6 +7,7 @@ is data: loading one reads JSON, compares hashes, and never runs code that a mod
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -18,15 +19,18 @@ from typing import Any
 from .errors import JobError, ModelError
 from .geometry import ceil_to
 from .name_lists import join_names
+from .onnx_files import external_files
 
 CARD_NAME = "card.json"
 FORMAT = "unet-segmenter-card"
 FORMAT_VERSION = 1
 ACTIVATIONS = ("sigmoid", "softmax")
-FILE_FORMATS = ("onnx", "keras")
+# "onnx-data": a file in which an ONNX file of the same model keeps weights.
+FILE_FORMATS = ("onnx", "keras", "onnx-data")
 DIM_ORDERS = ("nchw", "nhwc")
 NODATA_VALUE = 255
 UNKNOWN_VALUE = 0
+_TEXTS = ("name", "version", "title", "description", "license", "citation")
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,36 @@ class ModelCard:
         except (TypeError, ValueError, IndexError, AttributeError) as error:
             raise ModelError(f"a value is of the wrong kind ({error})") from error
 
+    def to_json(self) -> dict[str, Any]:
+        """The content of a card.json that `from_json` makes the same card of."""
+        given = self.input
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **self.details,
+            **{key: getattr(self, key) for key in _TEXTS},
+            "input": {
+                "bands": list(given.bands),
+                "data_type": list(given.data_type),
+                "value_range": list(given.value_range),
+                "value_scaling": {
+                    "type": "z-score",
+                    "mean": list(given.mean),
+                    "stddev": list(given.stddev),
+                },
+                "gsd_range": None if given.gsd_range is None else list(given.gsd_range),
+            },
+            "output": {
+                "activation": self.activation,
+                "classes": [dataclasses.asdict(c) for c in self.classes],
+            },
+            "divisor": self.divisor,
+            "halo": self.halo,
+            "theoretical_halo": self.theoretical_halo,
+            "files": [dataclasses.asdict(file) for file in self.files],
+            "fixed_size": self.fixed_size,
+        }
+
     def select(self, names: tuple[str, ...]) -> tuple[ModelClass, ...]:
         """The classes of the given names in the card's order; all for no names.
 
@@ -302,11 +336,26 @@ class ModelCard:
     def checked_path(self, file: ModelFile) -> Path:
         """Path of one of the card's files, after a look at its hash.
 
+        The files in which an ONNX file keeps weights are looked at with it.
+
         Raises
         ------
         ModelError
-            If the file is absent or not the one that the card describes.
+            If one of them is absent, not named by the card, or not the one that it describes.
         """
+        path = self._checked(file)
+        for name in external_files(path) if file.format == "onnx" else ():
+            beside = next((f for f in self.files if f.name == name), None)
+            if beside is None:
+                raise ModelError(
+                    f"{path} keeps weights in {name}, of which its card has no hash, so that they "
+                    "could be exchanged unseen. Save the model again as one file, or add the file "
+                    'to "files" of the card with the format "onnx-data".'
+                )
+            self._checked(beside)
+        return path
+
+    def _checked(self, file: ModelFile) -> Path:
         path = self.folder / file.name
         if not path.is_file():
             raise ModelError(f"The model {self.name} lacks its file {path}. Get the model again.")

@@ -21,6 +21,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "evaluate": {"input": "a.tif", "reference": "b.tif"},
     "majorityfilter": {"input": "a.tif", "output": "b.tif"},
     "vectorize": {"input": "a.tif", "output": "b.gpkg"},
+    "modelinfo": {"model": "toy"},
     "prepare": {"source": "a", "output": "b"},
     "train": {"dataset": "a", "output": "b"},
 }
