@@ -16,6 +16,7 @@ import math
 from pathlib import Path
 
 from . import predictor_onnx, predictor_openvino
+from .card_schema import check_card
 from .errors import ModelError
 from .geometry import ceil_to
 from .model_card import CARD_NAME, ModelCard, ModelClass, ModelFile, ModelInput, sha256_of
@@ -61,7 +62,9 @@ def deepness_card(path: Path) -> ModelCard:
         )
     _check_network(path, description)
     try:
-        return _card_from(path, items, description)
+        card = _card_from(path, items, description)
+        check_card(card.to_json())
+        return card
     except ModelError as error:
         raise ModelError(f"The Deepness metadata of {path} are broken: {error}.") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -84,7 +84,7 @@ def fits(value: object, annotation: str) -> bool:
         if kinds[-1] == "...":
             return all(fits(each, kinds[0]) for each in value)
         return len(value) == len(kinds) and all(map(fits, value, kinds))
-    if isinstance(value, (int, float)) and not abs(value) < math.inf:
+    if isinstance(value, (int, float)) and not abs(value) <= sys.float_info.max:
         return False
     return isinstance(value, _TYPES[annotation]) and isinstance(value, bool) == (
         annotation == "bool"

@@ -89,6 +89,9 @@ def test_bare_weights_are_refused_with_the_remedy(toy_unet: Path, tmp_path: Path
         ({**SEGMENTOR, "tiles_overlap": json.dumps("wide")}, "tiles_overlap"),
         ({**SEGMENTOR, "tiles_overlap": json.dumps(150)}, "halo"),
         ({**SEGMENTOR, "class_names": json.dumps({"first": "dark"})}, "class_names"),
+        ({**SEGMENTOR, "class_names": json.dumps({0: "a\x01", 1: "b"})}, "U+0001"),
+        ({**SEGMENTOR, "tiles_overlap": "1e999"}, "tiles_overlap"),
+        ({**SEGMENTOR, "class_names": "{" * 9000}, "class_names"),
         ({**SEGMENTOR, "seg_thresh": json.dumps(50)}, "threshold"),
     ],
 )
