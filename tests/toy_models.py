@@ -184,8 +184,19 @@ def write_deepness_model(
     side: int | None = 64,
     classes: int = 2,
     metadata: dict[str, str] | None = None,
+    data_type: str = "float32",
+    flat: bool = False,
+    batch: int = 1,
+    stride: int = 1,
+    outputs: int = 1,
+    weights_file: str = "",
 ) -> Path:
     """An ONNX file as the Deepness plugin takes it: a fixed window, metadata, no card.
+
+    It takes images of `data_type`, `batch` at once (bytes as they are); with `flat` it gives
+    (N, H, W). A network with a stride has one max pooling of it and as large a nearest
+    upsampling before the convolution. A second output is the first one's logits. With
+    `weights_file` the weights lie in a file of that name beside it.
 
     It is a softmax over `classes` channels, or a sigmoid for one; channel k is the higher the
     nearer the mean of the bands (0-1 after Deepness's scaling) is to k / (classes - 1).
@@ -196,17 +207,42 @@ def write_deepness_model(
             np.repeat(slopes, 3).reshape(classes, 3, 1, 1).astype(np.float32) / 3, "w"
         )
     ]
-    nodes = [helper.make_node("Conv", ["image", "w"], ["logits"], kernel_shape=[1, 1])]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(data_type))
+    nodes = [helper.make_node("Cast", ["image"], ["cast"], to=TensorProto.FLOAT)]
+    # What Deepness does to pixels before any other network, one of bytes does by itself.
+    factor, shift = (1 / 63.75, -2.0) if data_type == "uint8" else (1.0, 0.0)
+    for name, number in (("factor", factor), ("shift", shift)):
+        weights.append(numpy_helper.from_array(np.array(number, np.float32), name))
+    nodes.append(helper.make_node("Mul", ["cast", "factor"], ["scaled"]))
+    nodes.append(helper.make_node("Add", ["scaled", "shift"], ["numbers"]))
+    if stride > 1:
+        sides = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
+        nodes.append(helper.make_node("MaxPool", ["numbers"], ["coarse"], **sides))
+        scales = np.array([1, 1, stride, stride], np.float32)
+        weights.append(numpy_helper.from_array(scales, "scales"))
+        nodes.append(helper.make_node("Resize", ["coarse", "", "scales"], ["fine"], mode="nearest"))
+    source = "fine" if stride > 1 else "numbers"
+    nodes.append(helper.make_node("Conv", [source, "w"], ["logits"], kernel_shape=[1, 1]))
     if classes > 1:
-        nodes.append(helper.make_node("Softmax", ["logits"], ["probability"], axis=1))
+        nodes.append(helper.make_node("Softmax", ["logits"], ["scores"], axis=1))
     else:
-        nodes.append(helper.make_node("Sigmoid", ["logits"], ["probability"]))
+        nodes.append(helper.make_node("Sigmoid", ["logits"], ["scores"]))
     size = side or "side"
+    if flat:
+        weights.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
+        nodes.append(helper.make_node("Squeeze", ["scores", "axis"], ["flat"]))
+    made = kind if kind == TensorProto.FLOAT16 else TensorProto.FLOAT
+    last = "flat" if flat else "scores"
+    nodes.append(helper.make_node("Cast", [last], ["probability"], to=made))
+    shape = [batch, size, size] if flat else [batch, classes, size, size]
+    second = helper.make_tensor_value_info(
+        "logits", TensorProto.FLOAT, [batch, classes, size, size]
+    )
     graph = helper.make_graph(
         nodes,
         "deepness",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, classes, size, size])],
+        [helper.make_tensor_value_info("image", kind, [batch, 3, size, size])],
+        [helper.make_tensor_value_info("probability", made, shape), *[second] * (outputs - 1)],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -223,5 +259,6 @@ def write_deepness_model(
     helper.set_model_props(model, described if metadata is None else metadata)
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
+    outside = {"save_as_external_data": True, "location": weights_file, "size_threshold": 0}
+    onnx.save(model, path, **(outside if weights_file else {}))
     return path

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.name_lists import join_names
 
 from .answers import OPEN, UNLABELLED, YES, code_answers
 from .dataset import ClassInfo, Dataset, Sample, Scaling
@@ -195,15 +196,15 @@ def _chosen(datasets: Sequence[Dataset], names: Sequence[str]) -> tuple[ClassInf
     names = list(names) or list(dict.fromkeys(ordered))
     if unknown := [name for name in names if name not in known]:
         whose = "the data set has" if len(datasets) == 1 else "the data sets have"
-        listed = ", ".join(dict.fromkeys(ordered))
+        listed = join_names(dict.fromkeys(ordered))
         raise JobError(f"{whose} no class {unknown[0]!r}; known are {listed}")
     if len(set(names)) < len(names):
-        raise JobError(f"a class is named twice: {', '.join(names)}")
+        raise JobError(f"a class is named twice: {join_names(names)}")
     for dataset in datasets:
         if not {cls.name for cls in dataset.classes} & set(names):
             raise DatasetError(
-                f"{dataset.folder}: has none of the classes to learn ({', '.join(names)}), but "
-                f"{', '.join(cls.name for cls in dataset.classes)}; prepare it with classes of "
+                f"{dataset.folder}: has none of the classes to learn ({join_names(names)}), but "
+                f"{join_names(cls.name for cls in dataset.classes)}; prepare it with classes of "
                 "the same names, or leave it out"
             )
     return tuple(replace(known[name], value=n) for n, name in enumerate(names, 1))

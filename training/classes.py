@@ -11,6 +11,13 @@ from difflib import get_close_matches
 import numpy as np
 
 from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.name_lists import (
+    contains,
+    join_names,
+    raw_pair,
+    split_list,
+    unquoted,
+)
 
 from .answers import answer_rows, classes_named, code_answers, plain_answers
 from .dataset import IGNORE, ClassInfo
@@ -153,7 +160,7 @@ def class_map(
         value_of[number], owner[number] = IGNORE, "the ignored classes"
     classes = []
     for value, text in enumerate(groups, 1):
-        name, color, members = _parsed(text)
+        name, color, members = _parsed(text, [cls.name for cls in source])
         ids = [_id_of(member, source) for member in members]
         for number in ids:
             if number in owner:
@@ -218,16 +225,21 @@ def label_class_map(
     return ClassMap(tuple(classes), dict(zip(rows, codes, strict=True)), table)
 
 
-def _parsed(text: str) -> tuple[str, str, list[str]]:
+def _parsed(text: str, known: Sequence[str]) -> tuple[str, str, list[str]]:
     """Return name, colour or "", and members of ``name#rrggbb=member,member``."""
-    found = re.fullmatch(r"\s*([^=#,]+?)\s*(#[0-9A-Fa-f]{6})?\s*(?:=\s*(.+))?", text)
-    if found is None:
+    if text in known:  # whatever signs it holds
+        return text, "", [text]
+    left, right = raw_pair(text)
+    head = right if left is None else left
+    colored = re.fullmatch(r"(.*?)\s*(#[0-9A-Fa-f]{6})", head, re.DOTALL)
+    name, color = (unquoted(colored[1]), colored[2]) if colored else (unquoted(head), "")
+    if not name or (left is not None and not right) or contains(head, ","):
         raise JobError(f"{text!r} is no class; write it as name=member,member")
-    name, color, members = found.groups()
-    listed = [member.strip() for member in (members or name).split(",")]
-    if not all(listed):
+    listed = split_list(right, empty=True)
+    members = [name] if left is None else [unquoted(member) for member in listed]
+    if not all(members):
         raise JobError(f"{text!r} names an empty member; write it as name=member,member")
-    return name, (color or "").lower(), listed
+    return name, color.lower(), members
 
 
 def _id_of(text: str, source: Sequence[SourceClass]) -> int:
@@ -240,7 +252,7 @@ def _id_of(text: str, source: Sequence[SourceClass]) -> int:
     names = [cls.name for cls in source]
     close = get_close_matches(text, names, 3, 0.6)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    raise JobError(f"the data set has no class {text!r}; {hint}it has {', '.join(names)}")
+    raise JobError(f"the data set has no class {text!r}; {hint}it has {join_names(names)}")
 
 
 def _ranges(ids: Mapping[int, int]) -> str:

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from unet_segmenter.engine.errors import JobError
-
-from .spec_json import spec_of
+from unet_segmenter.engine.typed_json import from_json
 
 READERS = ("aeroscapes", "semantic-drone", "folder", "geo")
 LEAST_SIDE = 16
@@ -176,12 +175,12 @@ class PrepareSpec:
         JobError
             If it is no JSON object, or has a key that is unknown or a value of another type.
         """
-        return spec_of(cls, text)
+        return from_json(cls, text, "The spec")
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> PrepareSpec:
         """Return the spec of a mapping with the attributes' names; lists become tuples."""
-        return spec_of(cls, found)
+        return from_json(cls, found, "The spec")
 
 
 def _among(value: str, name: str, known: tuple[str, ...]) -> None:

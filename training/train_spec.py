@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from unet_segmenter.engine.errors import JobError
-
-from .spec_json import spec_of
+from unet_segmenter.engine.name_lists import split_pair
+from unet_segmenter.engine.typed_json import from_json
 
 BALANCED = "balanced"
 
@@ -211,7 +211,7 @@ class TrainSpec:
         JobError
             If it is no JSON object, or has a key that is unknown or of the wrong kind.
         """
-        return spec_of(cls, found)
+        return from_json(cls, found, "The spec")
 
 
 def _share_of(text: str) -> tuple[str, float]:
@@ -226,7 +226,7 @@ def _share_of(text: str) -> tuple[str, float]:
 
 
 def _weight_of(text: str) -> tuple[str, float]:
-    name, _, number = text.rpartition("=")
+    name, number = split_pair(text, last=True)
     try:
         weight = float(number)
     except ValueError:

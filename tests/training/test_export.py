@@ -291,7 +291,7 @@ def test_the_engine_maps_with_the_calibration_and_thresholds_of_the_card(exporte
 
 
 def test_the_exported_onnx_opens_as_a_deepness_model_with_the_same_probabilities(exported):
-    from unet_segmenter.engine.open_model import deepness_card
+    from unet_segmenter.engine.deepness import deepness_card
 
     card, dataset = exported[5].card, exported[4]
     theirs = deepness_card(card.folder / "model.onnx")

@@ -216,7 +216,7 @@ def test_the_spec_travels_as_json_both_ways(data):
     spec = _spec(data, "somewhere", classes=("road",), class_weights=("road=2", "balanced"))
     assert TrainSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     assert TrainSpec.from_json(json.dumps(spec.to_json())) == spec
-    with pytest.raises(JobError, match="classes 'grass': a list of texts is wanted"):
+    with pytest.raises(JobError, match="classes must be a list of texts, not 'grass'"):
         TrainSpec.from_json({"dataset": "a", "output": "b", "classes": "grass"})
     with pytest.raises(JobError, match="unknown key 'epoch'"):
         TrainSpec.from_json({"dataset": "a", "output": "b", "epoch": 3})

@@ -7,7 +7,7 @@ import argparse
 from typing import Any
 
 from ..runners import in_process
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import absolute, entries, print_json, terminal_progress
 
 HELP = "a class raster against a reference raster or polygons"
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         "field": options.field,
         "band": options.band,
         "reference_band": options.reference_band,
-        "class_names": names(options.class_names),
+        "class_names": entries(options.class_names),
         "aoi": options.aoi and absolute(options.aoi),
         "align": options.align,
         "ignore": options.ignore,

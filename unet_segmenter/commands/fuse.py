@@ -9,7 +9,7 @@ from typing import Any
 from ..engine.fuse_job import DEFAULT_METHOD, METHODS
 from ..engine.job import PROBABILITY_TYPES, ClassArea
 from ..runners import in_process
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import absolute, entries, names, print_json, terminal_progress
 
 HELP = "rasters of probabilities into one class raster"
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     """Fuse and tell what was made."""
     values = {
         "inputs": [absolute(path) for path in options.inputs],
-        "class_names": names(options.class_names),
+        "class_names": entries(options.class_names),
         "align": options.align,
         **fusion_values(options),
     }
@@ -73,7 +73,7 @@ def fusion_values(options: argparse.Namespace) -> dict[str, Any]:
         "output": absolute(options.output),
         "method": options.method,
         "priority": names(options.priority),
-        "thresholds": names(options.thresholds),
+        "thresholds": entries(options.thresholds),
         "unknown_threshold": options.unknown_threshold,
         **{name: path and absolute(path) for name, path in files.items()},
         "probability_type": options.probability_type,

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..engine.errors import Cancelled
+from ..engine.name_lists import split_list, split_names
 from ..engine.progress import Level
 
 SECONDS_TO_STOP = 1.5
@@ -134,9 +135,13 @@ def terminal_progress(
 
 
 def names(parts: Sequence[str]) -> tuple[str, ...]:
-    """Names given one by one or separated by commas."""
-    split = (name.strip() for part in parts for name in part.split(","))
-    return tuple(name for name in split if name)
+    """Names given one by one or separated by commas; see `name_lists`."""
+    return tuple(name for part in parts for name in split_names(part))
+
+
+def entries(parts: Sequence[str]) -> tuple[str, ...]:
+    """Entries such as name=number, given one by one or separated by commas."""
+    return tuple(entry for part in parts for entry in split_list(part))
 
 
 def absolute(path: str) -> str:

@@ -12,7 +12,7 @@ from ..engine.model_library import default_library
 from ..runners import in_process, training_choices
 from ..runners.job_kinds import JOB_KINDS
 from ..runners.training_choices import or_none, yes_or_no
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import absolute, entries, names, print_json, terminal_progress
 
 HELP = "a prepared data set -> a trained, calibrated model with its card"
 
@@ -105,7 +105,7 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
         "dataset": absolute(options.dataset),
         "output": str(Path(absolute(options.output)) / options.name),
         "classes": list(names(options.classes)),
-        "class_weights": list(names(options.class_weights)),
+        "class_weights": list(entries(options.class_weights)),
         "start": _start(options.start),
         "encoder": absolute(options.encoder) if options.encoder else "",
         "augment": yes_or_no(options.augment, "augment"),

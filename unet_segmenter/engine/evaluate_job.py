@@ -9,6 +9,7 @@ from .errors import JobError
 from .json_values import JsonJob, JsonValues
 from .metrics import BOUNDARY_TOLERANCE
 from .model_card import NODATA_VALUE
+from .name_lists import split_pair
 from .output_paths import check_paths
 
 
@@ -80,8 +81,8 @@ class EvaluateJob(JsonJob):
         """The class names given, by value."""
         named: dict[int, str] = {}
         for place, text in enumerate(self.class_names, 1):
-            left, equals, right = text.partition("=")
-            value, name = (left.strip(), right.strip()) if equals else (str(place), text.strip())
+            value, name = split_pair(text)
+            value = str(place) if value is None else value
             if not (value.isdecimal() and int(value) < NODATA_VALUE and name):
                 raise JobError(
                     f"The class name {text!r} is malformed; write value=name, such as 1=vegetation."

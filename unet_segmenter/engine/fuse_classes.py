@@ -13,6 +13,7 @@ from .fuse_job import named_thresholds
 from .fuse_methods import COURSE_LARGEST_SUM, FusionRules
 from .legend import UNKNOWN_COLOR, ClassLook
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
+from .name_lists import join_names
 from .raster_items import pairs_text
 from .reference import PALETTE
 
@@ -124,7 +125,7 @@ class Fusion:
             "CLASSES": pairs_text(bands),
             "COLORS": pairs_text((c.name, c.color) for c in self.classes),
             "THRESHOLDS": pairs_text(zip(names, map(repr, limits))),
-            "PRIORITY": ",".join(self.classes[k].name for k in self.rules.order),
+            "PRIORITY": join_names((self.classes[k].name for k in self.rules.order), ","),
             "UNKNOWN_THRESHOLD": repr(self.rules.unknown_threshold),
         }
 
@@ -252,7 +253,7 @@ def _refuse_unknown(what: str, wanted: Sequence[str], names: Sequence[str]) -> N
     if unknown:
         raise JobError(
             f"{what} names {', '.join(map(repr, unknown))}, which no input tells; the classes are "
-            f"{', '.join(names)}."
+            f"{join_names(names)}."
         )
 
 

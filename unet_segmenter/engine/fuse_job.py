@@ -9,6 +9,7 @@ from typing import Any
 from .errors import JobError
 from .job import PROBABILITY_TYPES, ClassArea
 from .json_values import JsonJob, JsonValues
+from .name_lists import split_pair
 from .output_paths import check_paths
 
 # Name -> what it does, in a line; `fuse_methods.FUSION_METHODS` has the functions.
@@ -168,8 +169,7 @@ def named_thresholds(texts: tuple[str, ...]) -> dict[str | None, float]:
     """
     found: dict[str | None, float] = {}
     for text in texts:
-        left, equals, right = str(text).rpartition("=")
-        name = left.strip() if equals else None
+        name, right = split_pair(text, last=True)
         try:
             limit = float(right)
         except ValueError:
@@ -177,7 +177,7 @@ def named_thresholds(texts: tuple[str, ...]) -> dict[str | None, float]:
         if not 0 <= limit <= 1 or name == "":
             raise JobError(
                 f"The threshold {text!r} is malformed; write one number from 0 to 1 for all "
-                "classes, or name=number, such as vegetation=0.4."
+                "classes, or name=number, such as vegetation=0.4 (a name with a comma in quotes)."
             )
         if name in found:
             raise JobError(f"THRESHOLDS has two for {name or 'all classes'}; give one.")

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from .geometry import Shape2D
 from .model_card import ModelCard, ModelFile
 
 FloatArray = NDArray[np.float32]
+
+# How runtimes say that memory ran out.
+_MEMORY = re.compile(r"bad.?alloc|out of memory|allocate memory|not enough memory", re.IGNORECASE)
 
 
 class Predictor(Protocol):
@@ -127,7 +132,43 @@ def to_runtime_order(images: FloatArray, file: ModelFile) -> FloatArray:
 
 def from_runtime_order(probabilities: FloatArray, file: ModelFile) -> FloatArray:
     """Probabilities in the axis order of the file, as a (N, H, W, K) view."""
+    if probabilities.ndim == 3:  # (N, H, W): one class
+        return probabilities[..., np.newaxis]
     return probabilities.transpose(0, 2, 3, 1) if file.dim_order == "nchw" else probabilities
+
+
+def as_fed(images: FloatArray, data_type: np.dtype[Any]) -> NDArray[Any]:
+    """Images of the type that a network takes; whole numbers are rounded and kept in range."""
+    if np.issubdtype(data_type, np.integer):
+        limits = np.iinfo(data_type)
+        return np.clip(np.rint(images), limits.min, limits.max).astype(data_type)
+    return images.astype(data_type, copy=False)
+
+
+def run_error(path: Path, shape: tuple[int, ...], error: Exception) -> Exception:
+    """What to raise where a runtime fails in the middle of a run.
+
+    Parameters
+    ----------
+    path : Path
+        The model's file.
+    shape : tuple of int
+        Of the images that it was given.
+    error : Exception
+        The runtime's.
+
+    Returns
+    -------
+    Exception
+        `MemoryError` where memory ran out, which is not the model's fault; else `ModelError`.
+    """
+    reason = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or _MEMORY.search(reason):
+        return MemoryError(reason)
+    return ModelError(
+        f"{path} opens, but fails when it is run on images of the shape {shape}: {reason}. Try "
+        "another runtime, or export the model again."
+    )
 
 
 def _has_precision(entry: Runtime, precision: str) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from queue import SimpleQueue
@@ -12,10 +13,22 @@ import numpy as np
 
 from .errors import JobError, ModelError
 from .model_card import ModelCard, ModelFile
-from .predictor import FloatArray, PredictorOptions, from_runtime_order, to_runtime_order
+from .predictor import (
+    FloatArray,
+    PredictorOptions,
+    as_fed,
+    from_runtime_order,
+    run_error,
+    to_runtime_order,
+)
 
 # Each stream holds its own activations: some 350 MB at the default block size.
 _MOST_STREAMS = 4
+# Of the image on which strides are measured; and of the smallest layer that has a grid.
+_TRIED_SIDE = 1024
+_LEAST_SIDE = 2
+_USUAL_STRIDE = 32
+_LAYERS = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool")
 
 
 class OpenVinoPredictor:
@@ -28,9 +41,12 @@ class OpenVinoPredictor:
 
     runtime = "openvino"
 
-    def __init__(self, compiled: Any, file: ModelFile, precision: str, streams: int) -> None:
+    def __init__(
+        self, compiled: Any, path: Path, file: ModelFile, precision: str, streams: int
+    ) -> None:
         self.precision = precision
         self.concurrency = streams
+        self._path = path
         self._file = file
         self._free: SimpleQueue[tuple[Any, FloatArray, FloatArray]] = SimpleQueue()
         for _ in range(streams):
@@ -42,11 +58,13 @@ class OpenVinoPredictor:
         """Probabilities (N, H, W, K) of scaled images (N, H, W, C)."""
         request, source, target = self._free.get()
         try:
-            np.copyto(source, to_runtime_order(images, self._file))
+            np.copyto(source, as_fed(to_runtime_order(images, self._file), source.dtype))
             request.start_async()
             request.wait()
             # The request's memory is used again at its next call: hand out a copy.
-            return from_runtime_order(target.copy(), self._file)
+            return from_runtime_order(target.astype(np.float32), self._file)
+        except RuntimeError as error:
+            raise run_error(self._path, source.shape, error) from error
         finally:
             self._free.put((request, source, target))
 
@@ -55,11 +73,7 @@ def open_predictor(
     card: ModelCard, file: ModelFile, path: Path, options: PredictorOptions
 ) -> OpenVinoPredictor:
     """Compile a model for the processor; see `predictor.open_predictor`."""
-    # OpenVINO reports its import to its maker through this package, where it is installed.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino as ov
-
-    core = ov.Core()
+    core = _core()
     precision = _precision(core, card, options.precision)
     streams = min(options.threads, _MOST_STREAMS)
     try:
@@ -84,7 +98,53 @@ def open_predictor(
             f"OpenVINO cannot run {path} on windows of {options.window.height} x "
             f"{options.window.width} px: {reason}"
         ) from error
-    return OpenVinoPredictor(compiled, file, precision, streams)
+    return OpenVinoPredictor(compiled, path, file, precision, streams)
+
+
+def largest_stride(path: Path, channels: int, side: int | None) -> int:
+    """How many pixels the coarsest layer of a network takes for one: what windows start at.
+
+    Parameters
+    ----------
+    path : Path
+        The ONNX file, which takes (N, C, H, W).
+    channels, side : int
+        Channels of its images, and their side in px; None where it takes any.
+
+    Returns
+    -------
+    int
+        A power of two, 1 for a network without strides. Layers that see the whole image at once
+        do not count: they have no grid.
+
+    Notes
+    -----
+    It is found by trying: the shapes of all layers for an image of `side`, or 1024 px. Where they
+    cannot be told, 32 stands for the five levels that networks have as a rule.
+    """
+    try:
+        model = _core().read_model(path)
+        length = side or _TRIED_SIDE
+        model.reshape([1, channels, length, length])
+        shapes = [
+            output.get_shape()
+            for layer in model.get_ordered_ops()
+            for output in layer.outputs()
+            if layer.get_type_name() in _LAYERS and output.get_partial_shape().is_static
+        ]
+    except (RuntimeError, ImportError):
+        return _USUAL_STRIDE
+    sides = {int(shape[2]) for shape in shapes if len(shape) == 4 and shape[2] == shape[3]}
+    coarse = [s for s in sides if _LEAST_SIDE <= s <= length or s == length]
+    return 1 << max((round(math.log2(length / s)) for s in coarse), default=0)
+
+
+def _core() -> Any:
+    # OpenVINO reports its import to its maker through this package, where it is installed.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino as ov
+
+    return ov.Core()
 
 
 def _precision(core: Any, card: ModelCard, wanted: str) -> str:

@@ -16,6 +16,7 @@ from .errors import InputError, JobError
 from .fuse_classes import UNKNOWN_NAME, ClassSource
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
+from .name_lists import split_pair, unquoted
 from .raster_items import pairs_of
 from .rasters.grid import RasterGrid
 from .rasters.source import RasterSource
@@ -182,11 +183,11 @@ def _share(text: str) -> float | None:
 
 def _named(text: str, told: ClassSource) -> ClassSource:
     """The class as the user names it; what the raster tells of another one does not count."""
-    left, equals, right = (part.strip() for part in text.partition("="))
-    value, name = (int(left), right) if equals and left.isdecimal() and right else (None, text)
+    left, right = split_pair(text)
+    has_value = left is not None and left.isdecimal() and right
+    value, name = (int(left), right) if left and has_value else (None, unquoted(text))
     if value is not None and not 0 < value < NODATA_VALUE:
         raise JobError(f"The class {text!r} has the value {value}; values are 1 to 254.")
-    name = name.strip()
     if name == UNKNOWN_NAME:
         raise JobError(
             f"{UNKNOWN_NAME!r} is what pixels without a class are called; name the class {text!r} "

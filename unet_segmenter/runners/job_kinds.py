@@ -176,6 +176,12 @@ JOB_KINDS: dict[str, JobKind] = {
         less_memory="Smooth the map with majorityfilter first, or close other programs",
         less_native="See whether the files open in QGIS",
     ),
+    "modelinfo": JobKind(
+        "engine.model_info:ModelInfoJob",
+        "engine.model_info:run_model_info",
+        less_memory="Close other programs",
+        less_native="Get the model again",
+    ),
     "prepare": JobKind(
         "training.prepare_spec:PrepareSpec",
         "training.prepare:prepare",
