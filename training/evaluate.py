@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_segmenter.engine.fuse import class_mask
+from unet_segmenter.engine.fuse import Wholes, class_mask, places_of_wholes
 from unet_segmenter.engine.metrics import (
     BOUNDARY_TOLERANCE,
     BinaryCounts,
@@ -66,7 +66,7 @@ class Tally:
     @classmethod
     def of(
         cls, probabilities: np.ndarray, labels: np.ndarray, thresholds: Sequence[float],
-        tolerance: int = BOUNDARY_TOLERANCE,
+        tolerance: int = BOUNDARY_TOLERANCE, wholes: Wholes = (),
     ) -> Tally:  # fmt: skip
         """Count one image.
 
@@ -80,10 +80,12 @@ class Tally:
             One a class.
         tolerance : int
             Distance in px at which boundaries still meet.
+        wholes : sequence of int or None
+            Channel of the class that contains each class, as `class_mask` takes them.
         """
         values = np.arange(1, probabilities.shape[-1] + 1)
         claimed = probabilities >= np.asarray(thresholds, np.float32)
-        fused = class_mask(probabilities, values.tolist(), list(thresholds))
+        fused = class_mask(probabilities, values.tolist(), list(thresholds), wholes)
         return cls(
             1,
             BinaryCounts.of(claimed, labels, IGNORE),
@@ -236,11 +238,12 @@ def evaluate(
             f"{card.name} takes {len(card.input.bands)}"
         )
     thresholds = [cls.threshold for cls in classes]
+    wholes = places_of_wholes({cls.name: cls.part_of for cls in classes})
     run = calibrated(network, card)
 
     def count(sample: Sample) -> tuple[Sample, Tally]:
         image, mask = dataset.read(sample)
-        found = Tally.of(whole(run, image, card), values[mask], thresholds, tolerance)
+        found = Tally.of(whole(run, image, card), values[mask], thresholds, tolerance, wholes)
         return sample, found
 
     empty = ScoreHistogram.zero(len(classes))
@@ -258,7 +261,11 @@ def with_classes_of(dataset: Dataset, card: ModelCard) -> ModelCard:
     Where the data set has no name for a class, claims of it are neither right nor wrong.
     """
     told = {cls.name for cls in dataset.classes}
-    known = tuple(cls for cls in card.classes if cls.name in told)
+    known = tuple(
+        cls if cls.part_of in told else replace(cls, part_of=None)
+        for cls in card.classes
+        if cls.name in told
+    )
     return replace(card, classes=known or card.classes)
 
 
