@@ -130,6 +130,36 @@ def negative_pixels(counts: np.ndarray, table: np.ndarray) -> np.ndarray:
     return counts @ (table == NO)
 
 
+def is_part_of(table: np.ndarray, part: int, whole: int) -> bool:
+    """Return whether every label that is one class is another, too, as a tree is vegetation.
+
+    Parameters
+    ----------
+    table : ndarray, shape (256, K) int8
+    part, whole : int
+        Channels of the classes.
+    """
+    is_part = table[:, part] == YES
+    return bool((table[is_part, whole] == YES).all() and is_part.any())
+
+
+def wholes_of(table: np.ndarray) -> list[int | None]:
+    """Return the class that contains each class by an answer table, None for most.
+
+    Of several the one with the fewest labels; a class that is itself a part contains none.
+    """
+    classes = table.shape[1]
+    labels = (table == YES).sum(axis=0)
+    found: list[int | None] = []
+    for part in range(classes):
+        containers = [
+            k for k in range(classes)
+            if k != part and labels[k] > labels[part] and is_part_of(table, part, k)
+        ]  # fmt: skip
+        found.append(min(containers, key=lambda k: labels[k]) if containers else None)
+    return [None if k is not None and found[k] is not None else k for k in found]
+
+
 def read_label_table(path: Path | str) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Read what each value of a data set's masks says.
 

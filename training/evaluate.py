@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_segmenter.engine.fuse import class_mask
+from unet_segmenter.engine.fuse import Wholes, class_mask, places_of_wholes
 from unet_segmenter.engine.metrics import (
     BOUNDARY_TOLERANCE,
     BinaryCounts,
@@ -24,7 +24,7 @@ from unet_segmenter.engine.metrics import (
 from unet_segmenter.engine.model_card import ModelCard, ModelClass
 from unet_segmenter.engine.reliability import ScoreHistogram
 
-from .answers import OPEN, YES, plain_answers
+from .answers import OPEN, YES, is_part_of, plain_answers
 from .chosen_classes import recode
 from .dataset import IGNORE, Dataset, Sample
 from .errors import DatasetError
@@ -72,6 +72,7 @@ class Tally:
     def of(
         cls, probabilities: np.ndarray, labels: np.ndarray, thresholds: Sequence[float],
         tolerance: int = BOUNDARY_TOLERANCE, answers: np.ndarray | None = None,
+        wholes: Wholes = (),
     ) -> Tally:  # fmt: skip
         """Count one image.
 
@@ -87,18 +88,24 @@ class Tally:
             Distance in px at which boundaries still meet.
         answers : ndarray, shape (256, K) int8, optional
             What each label says of each class; by default none is partial.
+        wholes : sequence of int or None
+            Channel of the class that contains each class, as `class_mask` takes them.
         """
         values = np.arange(1, probabilities.shape[-1] + 1)
         answers = plain_answers(values.size) if answers is None else answers
         truth, known = answers[labels] == YES, answers[labels] != OPEN
         claimed = probabilities >= np.asarray(thresholds, np.float32)
-        fused = class_mask(probabilities, values.tolist(), list(thresholds))
+        fused = class_mask(probabilities, values.tolist(), list(thresholds), wholes)
+        chosen = fused[..., None] == values
+        for part, container in enumerate(wholes):
+            if container is not None and is_part_of(answers, part, container):
+                chosen[..., container] |= chosen[..., part]
         whole_labels = np.where(labels <= values.size, labels, np.uint8(IGNORE))
         return cls(
             1,
             BinaryCounts.of_answers(claimed, truth, known),
             BoundaryCounts.of(claimed, truth, known, tolerance),
-            BinaryCounts.of_answers(fused[..., None] == values, truth, known),
+            BinaryCounts.of_answers(chosen, truth, known),
             confusion_matrix(fused, whole_labels, values.size + 1, IGNORE),
             ScoreHistogram.of_answers(probabilities, truth, known),
         )
@@ -248,11 +255,14 @@ def evaluate(
             f"{card.name} takes {len(card.input.bands)}"
         )
     thresholds = [cls.threshold for cls in classes]
+    wholes = places_of_wholes({cls.name: cls.part_of for cls in classes})
     run = calibrated(network, card)
 
     def count(sample: Sample) -> tuple[Sample, Tally]:
         image, mask = dataset.read(sample)
-        found = Tally.of(whole(run, image, card), codes[mask], thresholds, tolerance, answers)
+        found = Tally.of(
+            whole(run, image, card), codes[mask], thresholds, tolerance, answers, wholes
+        )
         return sample, found
 
     empty = ScoreHistogram.zero(len(classes))
@@ -270,7 +280,11 @@ def with_classes_of(dataset: Dataset, card: ModelCard) -> ModelCard:
     Where the data set has no name for a class, claims of it are neither right nor wrong.
     """
     told = {cls.name for cls in dataset.classes}
-    known = tuple(cls for cls in card.classes if cls.name in told)
+    known = tuple(
+        cls if cls.part_of in told else replace(cls, part_of=None)
+        for cls in card.classes
+        if cls.name in told
+    )
     return replace(card, classes=known or card.classes)
 
 

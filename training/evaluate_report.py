@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unet_segmenter.engine import report_page as part
-from unet_segmenter.engine.fuse import class_mask
+from unet_segmenter.engine.fuse import class_mask, places_of_wholes
 from unet_segmenter.engine.metrics import overall_accuracy
 from unet_segmenter.engine.model_card import ModelCard
 
@@ -190,6 +190,7 @@ def _worst_pictures(
         ClassInfo(number, cls.name, cls.color) for number, cls in enumerate(evaluation.classes, 1)
     ]
     thresholds = [cls.threshold for cls in evaluation.classes]
+    wholes = places_of_wholes({cls.name: cls.part_of for cls in evaluation.classes})
     codes, answers = answers_for(dataset, evaluation.classes)
     run = calibrated(network, card)
     legend = "&emsp;".join(part.swatch(cls.name, cls.color) for cls in shown)
@@ -197,7 +198,7 @@ def _worst_pictures(
     for sample, tally in evaluation.worst()[:count]:
         image, mask = dataset.read(sample)
         probabilities = whole(run, image, card)
-        fused = class_mask(probabilities, [cls.value for cls in shown], thresholds)
+        fused = class_mask(probabilities, [cls.value for cls in shown], thresholds, wholes)
         truth = colored_mask(codes[mask], shown, answers)
         fused[codes[mask] == UNLABELLED] = UNLABELLED
         figures.append(_figure(sample, tally, image, truth, fused, shown))

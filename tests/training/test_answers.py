@@ -18,6 +18,7 @@ from training.answers import (
     plain_answers,
     positive_pixels,
     read_label_table,
+    wholes_of,
 )
 from training.classes import label_class_map
 from training.errors import DatasetError
@@ -95,6 +96,12 @@ def test_partial_labels_survive_their_listing():
     assert np.array_equal(answers_of(listed, ["a", "b"]), table)
     with pytest.raises(ValueError, match="has the value 2"):
         answers_of([{"value": 2, "is": [], "is_not": []}], ["a", "b"])
+
+
+def test_a_class_whose_labels_are_all_of_another_is_part_of_it(nadir):
+    mapping = label_class_map(nadir)
+    assert wholes_of(mapping.answers) == [None, None, NAMES.index("vegetation"), None, None, None]
+    assert wholes_of(plain_answers(3)) == [None, None, None]
 
 
 def test_pixels_are_counted_where_the_answer_is_known():

@@ -165,3 +165,29 @@ def test_the_command_evaluates_a_shipped_model_on_its_classes(repository, tmp_pa
     assert (tmp_path / "out" / "report.html").is_file()
     assert main([*arguments, "--split", "test"]) == DatasetError.exit_code
     assert "no image is in test" in capsys.readouterr().err
+
+
+def test_a_part_that_reaches_its_threshold_takes_the_pixels_of_its_whole(card, dataset):
+    """A network that is surer of meadow than of the road which is part of it."""
+    road, meadow = card.classes
+    parted = replace(card, classes=(replace(road, part_of="meadow", threshold=0.85), meadow))
+
+    def sure_of_meadow(images):
+        found = _by_colour(images)
+        found[..., 1] = np.maximum(found[..., 1], np.where(found[..., 0] > 0.8, 0.95, 0))
+        return found
+
+    plain = evaluate(sure_of_meadow, card, dataset, dataset.split("validation")).metrics()
+    assert plain["fused"]["iou"]["road"] == 0
+    found = evaluate(sure_of_meadow, parted, dataset, dataset.split("validation")).metrics()
+    assert found["fused"]["iou"]["road"] > 0.9
+    assert found["fused"]["iou"]["meadow"] > 0.95
+
+
+def test_a_part_is_a_class_like_any_where_the_data_set_has_not_its_whole(card, dataset):
+    road, meadow = card.classes
+    foreign = replace(meadow, name="water")
+    parted = replace(card, classes=(replace(road, part_of="water"), foreign))
+    assert [(c.name, c.part_of) for c in with_classes_of(dataset, parted).classes] == [
+        ("road", None)
+    ]

@@ -75,7 +75,11 @@ def _described(card: ModelCard) -> dict[str, Any]:
         "data_type": list(card.input.data_type),
         "value_range": list(card.input.value_range),
         "gsd_range": card.input.gsd_range and list(card.input.gsd_range),
-        "classes": [{"value": c.value, "name": c.name, "color": c.color} for c in card.classes],
+        "classes": [
+            {"value": c.value, "name": c.name, "color": c.color}
+            | ({} if c.part_of is None else {"part_of": c.part_of})
+            for c in card.classes
+        ],
         "halo": card.halo,
         "divisor": card.divisor,
         **{key: card.details[key] for key in ("training", "metrics") if key in card.details},

@@ -40,6 +40,7 @@ _CLASS = Closed(
         "channel": "int",
         "threshold?": "float",
         "calibration?": Closed({"scale?": "float", "offset?": "float"}),
+        "part_of?": "str | None",
     }
 )
 _FILE = Closed({"name": "str", "format": "str", "dim_order": "str", "sha256": "str", "size": "int"})

@@ -124,6 +124,9 @@ def _tags(done: FinishedMap) -> dict[str, str]:
         "TTA": str(job.tta).lower(),
         "AREA_OF_INTEREST": str(job.aoi is not None).lower(),
     }
+    wholes = [(c.name, c.part_of) for c in done.classes if c.part_of is not None]
+    if wholes:
+        parameters["PART_OF"] = pairs_text(wholes)
     return software_tags(parameters)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .block_store import Layer
 from .fuse_classes import Fusion
-from .fuse_methods import confidence, conflict, entropy, fuse, merged, renormalised
+from .fuse_methods import confidence, conflict, entropy, exclusive, fuse, merged, renormalised
 from .model_card import NODATA_VALUE
 from .output_layers import LayerMeaning
 from .shares import FloatArray, encode_shares
@@ -64,13 +64,12 @@ class FuseBlock:
             made["CONFLICT"] = conflict(p, rules)[np.newaxis]
             made["CONFLICT"][:, ~valid] = NODATA_VALUE
         if "PROBABILITY" in self.layers:
-            made["PROBABILITY"] = shares(
-                np.moveaxis(renormalised(p, rules.unknown_threshold), -1, 0)
-            )
+            apart = renormalised(exclusive(p, rules), self.fusion.unknown_probability)
+            made["PROBABILITY"] = shares(np.moveaxis(apart, -1, 0))
         if "CONFIDENCE" in self.layers:
             made["CONFIDENCE"] = shares(confidence(p, rules)[np.newaxis])
         if "ENTROPY" in self.layers:
-            made["ENTROPY"] = shares(entropy(p)[np.newaxis])
+            made["ENTROPY"] = shares(entropy(exclusive(p, rules))[np.newaxis])
         return made
 
 

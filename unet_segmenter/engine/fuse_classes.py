@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Protocol, TypeVar
 
 from .errors import JobError
+from .fuse import places_of_wholes
 from .fuse_job import named_thresholds
 from .fuse_methods import COURSE_LARGEST_SUM, FusionRules
 from .legend import UNKNOWN_COLOR, ClassLook
@@ -51,12 +52,15 @@ class ClassSource:
         "#rrggbb".
     threshold : float, optional
         Probability from which it claims a pixel.
+    part_of : str, optional
+        Name of the class that contains it.
     """
 
     name: str
     value: int | None = None
     color: str | None = None
     threshold: float | None = None
+    part_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,19 @@ class Fusion:
         return tuple(looks[value] for value in sorted(looks))
 
     @property
+    def unknown_probability(self) -> float:
+        """Probability of "unknown" before all are made to sum to 1; 0 where it has none.
+
+        Where all other classes are parts of one, it is that one's threshold.
+        """
+        if len(self.classes) > 1 and len(self.rules.independent) == 1:
+            return self.rules.least
+        return self.rules.unknown_threshold
+
+    @property
     def has_unknown_band(self) -> bool:
         """Whether "unknown" has a probability of its own."""
-        return self.rules.unknown_threshold > 0 and len(self.classes) > 1
+        return self.unknown_probability > 0 and len(self.classes) > 1
 
     def band_names(self) -> tuple[str, ...]:
         """Names of the bands of the renormalised probabilities."""
@@ -175,12 +189,14 @@ def plan_fusion(sources: Sequence[ClassSource], choice: FusionChoice) -> Fusion:
     )
     names = [c.name for c in classes]
     _refuse_unknown("PRIORITY", choice.priority, names)
+    whole_of = {name: _first(sources[k].part_of for k in groups[name]) for name in names}
     rules = FusionRules(
         choice.method,
         tuple(c.value for c in classes),
         tuple(c.threshold for c in classes),
         tuple(names.index(name) for name in choice.priority),
         choice.unknown_threshold,
+        _wholes(whole_of),
     )
     if choice.method == "course_sum":
         warnings.append(_alias_warning(classes))
@@ -215,6 +231,18 @@ def _thresholds(
             limit = _first(sources[k].threshold for k in places)
         limits[name] = DEFAULT_THRESHOLD if limit is None else limit
     return limits
+
+
+def _wholes(whole_of: dict[str, str | None]) -> tuple[int | None, ...]:
+    """Place of the class that contains each class; models may contradict each other."""
+    wholes = places_of_wholes(whole_of)
+    for name, whole in zip(whole_of, wholes):
+        if whole is not None and wholes[whole] is not None:
+            raise JobError(
+                f"The models contradict each other: {name} is part of {whole_of[name]}, which is "
+                f"part of {whole_of[str(whole_of[name])]}. Leave one of the three out by CLASSES."
+            )
+    return wholes if any(whole is not None for whole in wholes) else ()
 
 
 def _alias_warning(classes: Sequence[FusedClass]) -> str:

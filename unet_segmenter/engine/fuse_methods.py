@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import JobError
-from .fuse import binary_confidence, class_confidence, class_mask
+from .fuse import class_mask, independent_channels
+from .fuse import confidence as class_confidence
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
 
 FloatArray = NDArray[np.float32]
@@ -24,6 +25,10 @@ COURSE_LARGEST_SUM = 8
 
 # What is certainly not a class is never mapped as it, whatever the thresholds are.
 _ABOVE_NOTHING = float(np.finfo(np.float32).tiny)
+
+# Least ratio between the probabilities of a part and of the rest of its class, so that the
+# decision survives their rounding to steps of 1/254.
+_GAP = 1.05
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class FusionRules:
         counts in the method "priority" alone.
     unknown_threshold : float
         Probability, 0-1, below which no class is given, whatever its own threshold.
+    wholes : tuple of int or None
+        For each class the channel of the class that contains it, None where none does; empty
+        where no class contains another. A part takes a pixel only from its whole, and only where
+        it reaches its own threshold; with the method "priority" it comes just before its whole,
+        unless `priority` names it. "course_sum" knows no parts.
 
     Raises
     ------
@@ -55,6 +65,7 @@ class FusionRules:
     thresholds: tuple[float, ...]
     priority: tuple[int, ...] = ()
     unknown_threshold: float = 0.0
+    wholes: tuple[int | None, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse rules that decide nothing."""
@@ -80,6 +91,10 @@ class FusionRules:
         channels = range(len(self.values))
         if len(set(self.priority)) != len(self.priority) or not set(self.priority) <= set(channels):
             raise JobError("The priority names a class twice, or one that is not there.")
+        if self.wholes and len(self.wholes) != len(self.values):
+            raise JobError(f"{len(self.values)} classes need as many wholes, not {self.wholes}.")
+        if not {whole for whole in self.wholes if whole is not None} <= set(self.independent):
+            raise JobError("A class is part of one that is not there, or that is a part itself.")
 
     @property
     def limits(self) -> tuple[float, ...]:
@@ -88,10 +103,29 @@ class FusionRules:
         return tuple(max(limit, least) for limit in self.thresholds)
 
     @property
+    def independent(self) -> tuple[int, ...]:
+        """Channels of the classes that are no parts."""
+        return independent_channels(len(self.values), self.wholes)
+
+    @property
     def order(self) -> tuple[int, ...]:
         """All channels by priority."""
-        rest = (k for k in range(len(self.values)) if k not in self.priority)
-        return (*self.priority, *rest)
+        named = self.priority
+        ordered: list[int] = []
+        for channel in (*named, *(k for k in self.independent if k not in named)):
+            parts = (k for k, whole in enumerate(self.wholes) if whole == channel)
+            ordered += [*(k for k in parts if k not in named), channel]
+        return tuple(ordered)
+
+    @property
+    def least(self) -> float:
+        """Probability from which `argmax` gives a class: of a single one its own threshold.
+
+        Parts do not count, as they are not rivals of the class that contains them.
+        """
+        if len(self.independent) == 1:
+            return self.limits[self.independent[0]]
+        return max(self.unknown_threshold, _ABOVE_NOTHING)
 
 
 def fuse(probabilities: FloatArray, rules: FusionRules, valid: NDArray[np.bool_]) -> ByteArray:
@@ -119,12 +153,12 @@ def fuse(probabilities: FloatArray, rules: FusionRules, valid: NDArray[np.bool_]
 def argmax(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
     """The most probable class; of equal ones the first. Its own threshold does not count.
 
-    But that of a single class, which has no other to be less probable than.
+    But that of a single class, which has no other to be less probable than, and that of a part.
     """
-    if len(rules.values) == 1:
-        return threshold(probabilities, rules)
-    least = max(rules.unknown_threshold, _ABOVE_NOTHING)
-    return class_mask(probabilities, rules.values, [least] * len(rules.values))
+    limits = list(rules.limits)
+    for channel in rules.independent:
+        limits[channel] = rules.least
+    return class_mask(probabilities, rules.values, limits, rules.wholes)
 
 
 def priority(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
@@ -138,7 +172,7 @@ def priority(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
 
 def threshold(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
     """The most probable of the classes that claim the pixel; of equal ones the first."""
-    return class_mask(probabilities, rules.values, rules.limits)
+    return class_mask(probabilities, rules.values, rules.limits, rules.wholes)
 
 
 def course_sum(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
@@ -171,6 +205,8 @@ FUSION_METHODS: dict[str, FusionMethod] = {
 def conflict(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
     """How many classes claim each pixel: more than one is a conflict.
 
+    A class and one of its parts do not contradict each other, and count as one.
+
     Parameters
     ----------
     probabilities : ndarray of float32, shape (H, W, K)
@@ -183,10 +219,61 @@ def conflict(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
     ndarray of uint8, shape (H, W)
         The number, 0 to K.
     """
+    claimed = [probabilities[..., k] >= np.float32(limit) for k, limit in enumerate(rules.limits)]
     claims = np.zeros(probabilities.shape[:-1], np.uint8)
-    for channel, limit in enumerate(rules.limits):
-        claims += probabilities[..., channel] >= np.float32(limit)
+    for channel in rules.independent:
+        parts = np.zeros_like(claims)
+        for part, whole in enumerate(rules.wholes):
+            if whole == channel:
+                parts += claimed[part]
+        claims += np.maximum(parts, claimed[channel])
     return claims
+
+
+def exclusive(probabilities: FloatArray, rules: FusionRules) -> FloatArray:
+    """Probabilities of classes that exclude each other: a class with parts becomes its rest.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, K)
+        Probability of each class against the rest, 0-1.
+    rules : FusionRules
+        Their thresholds, and which class is part of which.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, K)
+        Of a class with parts, the probability goes to the one that `argmax` would give the pixel
+        where that class wins: the part that is most above its threshold, or the class without its
+        parts. The others have less by their odds at the threshold. The same array without parts.
+    """
+    containing = {whole for whole in rules.wholes if whole is not None}
+    if not containing:
+        return probabilities
+    planes = np.moveaxis(probabilities, -1, 0).copy()
+    for whole in containing:
+        parts = [k for k, found in enumerate(rules.wholes) if found == whole]
+        weights = _weights(np.stack([planes[k] for k in parts]), [rules.limits[k] for k in parts])
+        shares = planes[whole] / np.maximum(1, weights.max(axis=0))
+        planes[parts] = weights * shares
+        planes[whole] = shares
+    return np.moveaxis(planes, 0, -1)
+
+
+def _weights(planes: FloatArray, limits: Sequence[float]) -> FloatArray:
+    """Weights of parts, shape (K, H, W), beside a weight of 1 of the rest of their class.
+
+    They are the odds at the thresholds, above 1 where a part claims the pixel, else below. Of
+    several claims the highest probability has the highest weight.
+    """
+    limit = np.array(limits, np.float32)[:, np.newaxis, np.newaxis]
+    p, t = (np.clip(values, 1e-6, 1 - 1e-6) for values in (planes, limit))
+    odds = p / (1 - p) * ((1 - t) / t)
+    claims = planes >= limit
+    highest = np.maximum(odds, _GAP).max(axis=0, where=claims, initial=1)
+    best = planes.max(axis=0, where=claims, initial=_ABOVE_NOTHING)
+    weights: FloatArray = np.where(claims, highest * (planes / best), np.minimum(odds, 1 / _GAP))
+    return weights.astype(np.float32, copy=False)
 
 
 def renormalised(probabilities: FloatArray, unknown_threshold: float = 0.0) -> FloatArray:
@@ -227,16 +314,14 @@ def confidence(probabilities: FloatArray, rules: FusionRules) -> FloatArray:
     probabilities : ndarray of float32, shape (H, W, K)
         Probability of each class, 0-1.
     rules : FusionRules
-        Their thresholds.
+        Their thresholds, and which class is part of which; see `fuse.confidence`.
 
     Returns
     -------
     ndarray of float32, shape (H, W)
         The lead, 0-1.
     """
-    if probabilities.shape[-1] == 1:
-        return binary_confidence(probabilities[..., 0], rules.limits[0])
-    return class_confidence(probabilities)
+    return class_confidence(probabilities, rules.limits, rules.wholes)
 
 
 def entropy(probabilities: FloatArray) -> FloatArray:

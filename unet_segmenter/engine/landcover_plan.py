@@ -173,7 +173,7 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
         place = _joined(networks, Network(card, reading, classes, halo))
         first = len(networks[place].classes) - len(classes)
         channels += [(place, first + k) for k in range(len(classes))]
-        told += [ClassSource(c.name, c.value, c.color, c.threshold) for c in classes]
+        told += [ClassSource(c.name, c.value, c.color, c.threshold, c.part_of) for c in classes]
         warnings += check_resolution(source, card)
         warnings += check_values(source, card, reading.bands, region)
     if job.crf is None:

@@ -73,6 +73,8 @@ class ModelClass:
         Probability (0-1) from which a pixel belongs to it.
     calibration : Calibration
         Correction of its probability.
+    part_of : str, optional
+        Name of the class that contains it, as vegetation contains trees.
     """
 
     value: int
@@ -81,6 +83,7 @@ class ModelClass:
     channel: int
     threshold: float = 0.5
     calibration: Calibration = field(default=Calibration())
+    part_of: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that a mask cannot hold."""
@@ -225,7 +228,27 @@ class ModelCard:
             )
         if not self.files:
             raise ModelError("it names no file of weights")
+        self._check_parts()
         self._check_fixed_size()
+
+    def _check_parts(self) -> None:
+        named = {c.name: c for c in self.classes}
+        for part in self.classes:
+            if part.part_of is None:
+                continue
+            if part.part_of not in named:
+                raise ModelError(f"class {part.name}: there is no class {part.part_of!r} that it "
+                                 "could be part of")  # fmt: skip
+            if part.part_of == part.name or named[part.part_of].part_of is not None:
+                raise ModelError(
+                    f"class {part.name}: {part.part_of!r} is itself part of a class; parts have "
+                    "one level"
+                )
+            if self.activation == "softmax":
+                raise ModelError(
+                    f"class {part.name}: part_of needs the activation sigmoid, as classes of a "
+                    "softmax exclude each other"
+                )
 
     def _check_fixed_size(self) -> None:
         size = self.fixed_size

@@ -154,6 +154,7 @@ def told_classes(source: RasterSource) -> dict[int, ClassSource]:
     tags, bands = source.tags(), source.data_bands
     values = {name: int(value) for value, name in _pairs(tags, "CLASSES") if value.isdecimal()}
     colors, limits = dict(_pairs(tags, "COLORS")), dict(_pairs(tags, "THRESHOLDS"))
+    wholes = dict(_pairs(tags, "PART_OF"))
     names = list(values) if len(values) == len(bands) else []
     told = {}
     for place, band in enumerate(bands):
@@ -163,7 +164,11 @@ def told_classes(source: RasterSource) -> dict[int, ClassSource]:
         if name == UNKNOWN_NAME:
             continue
         told[band] = ClassSource(
-            name, values.get(name), colors.get(name), _share(limits.get(name, ""))
+            name,
+            values.get(name),
+            colors.get(name),
+            _share(limits.get(name, "")),
+            wholes.get(name),
         )
     return told
 
@@ -194,7 +199,7 @@ def _named(text: str, told: ClassSource) -> ClassSource:
             "otherwise."
         )
     if name == told.name:
-        return ClassSource(name, value or told.value, told.color, told.threshold)
+        return ClassSource(name, value or told.value, told.color, told.threshold, told.part_of)
     return ClassSource(name, value, None, told.threshold)
 
 

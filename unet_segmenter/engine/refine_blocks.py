@@ -14,6 +14,9 @@ from .block_job import Arrays
 from .class_looks import RasterLegend
 from .crf_settings import CrfSettings
 from .errors import InputError, JobError
+from .fuse import places_of_wholes
+from .fuse_classes import DEFAULT_THRESHOLD, ClassSource
+from .fuse_methods import FusionRules, exclusive
 from .geometry import PixelWindow
 from .legend import UNKNOWN_COLOR, ClassLook
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
@@ -175,6 +178,7 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
         for value, one in zip(values, told.values(), strict=True)
     ]
     threshold = job.unknown_threshold
+    rules = _rules_of_parts(tuple(told.values()), tuple(values))
     if len(bands) == 1:
         only = looks[0]
         values = [1, UNKNOWN_VALUE]
@@ -182,6 +186,8 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
                  ClassLook(0, f"not {only.name}", UNKNOWN_COLOR)]  # fmt: skip
         threshold = threshold or next(iter(told.values())).threshold
     else:
+        if rules is not None and len(rules.independent) == 1:
+            threshold = threshold or rules.least
         looks.append(_UNKNOWN_LOOK)  # where nothing speaks for any class, if nowhere else
         if unnamed or threshold is not None:
             values.append(UNKNOWN_VALUE)
@@ -189,10 +195,27 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
     return MapSource(
         source,
         ProbabilitySource(source, bands).read,
-        lambda shares: unary_from_probabilities(shares.astype(np.float32, copy=False), threshold),
+        lambda shares: unary_from_probabilities(_apart(shares, rules), threshold),
         tuple(values),
         tuple(sorted(looks, key=lambda look: look.value)),
     )
+
+
+def _rules_of_parts(
+    classes: tuple[ClassSource, ...], values: tuple[int, ...]
+) -> FusionRules | None:
+    """How classes that contain others are told apart; None where no class contains another."""
+    wholes = places_of_wholes({one.name: one.part_of for one in classes})
+    if all(whole is None for whole in wholes):
+        return None
+    limits = (DEFAULT_THRESHOLD if c.threshold is None else c.threshold for c in classes)
+    return FusionRules("argmax", values, tuple(limits), wholes=wholes)
+
+
+def _apart(shares: NDArray[np.generic], rules: FusionRules | None) -> FloatArray:
+    """Probabilities of which the highest is the class that a pixel has."""
+    p = shares.astype(np.float32, copy=False)
+    return p if rules is None else exclusive(p, rules)
 
 
 def _label_map(job: RefineJob, source: RasterSource, legend: RasterLegend) -> MapSource:

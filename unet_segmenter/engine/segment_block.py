@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
-from .fuse import binary_confidence, binary_mask, class_confidence, class_mask
+from .fuse import binary_mask, class_mask, confidence, places_of_wholes
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE, ModelClass, ModelInput
 from .predict import calibrate, predict, scale
@@ -135,22 +135,21 @@ class SegmentBlock:
         if len(self.classes) == 1:
             mask = binary_mask(probabilities[..., 0], thresholds[0])
         else:
-            mask = class_mask(probabilities, [c.value for c in self.classes], thresholds)
+            values = [c.value for c in self.classes]
+            mask = class_mask(probabilities, values, thresholds, self._wholes())
         mask[~wanted] = NODATA_VALUE
-        probability = confidence = None
+        probability = sure = None
         if self.with_probability:
             probability = encode_shares(
                 np.moveaxis(probabilities, -1, 0), wanted, self.probability_type
             )
         if self.with_confidence:
-            sure = self._confidence(probabilities, thresholds)
-            confidence = encode_shares(sure[np.newaxis], wanted, self.probability_type)
-        return BlockResult(mask[np.newaxis], probability, confidence)
+            shares = confidence(probabilities, thresholds, self._wholes())
+            sure = encode_shares(shares[np.newaxis], wanted, self.probability_type)
+        return BlockResult(mask[np.newaxis], probability, sure)
 
-    def _confidence(self, probabilities: FloatArray, thresholds: list[float]) -> FloatArray:
-        if len(self.classes) == 1:
-            return binary_confidence(probabilities[..., 0], thresholds[0])
-        return class_confidence(probabilities)
+    def _wholes(self) -> tuple[int | None, ...]:
+        return places_of_wholes({c.name: c.part_of for c in self.classes})
 
     def _threshold(self, model_class: ModelClass) -> float:
         return model_class.threshold if self.threshold is None else self.threshold

@@ -16,6 +16,7 @@ from unet_segmenter.engine.fuse_methods import (
     confidence,
     conflict,
     entropy,
+    exclusive,
     fuse,
     merged,
     renormalised,
@@ -217,3 +218,77 @@ def test_rules_that_decide_nothing_are_refused(changes, words) -> None:
     fields = {"method": "argmax", "values": (1, 2), "thresholds": (0.5, 0.5), **changes}
     with pytest.raises(JobError, match=words):
         FusionRules(**fields)
+
+
+# vegetation, tree and shrub (its parts), road
+WHOLES = (None, 0, 0, None)
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def rules_of_parts(method: str = "argmax", **changes: object) -> FusionRules:
+    given = {"thresholds": (0.5, 0.4, 0.6, 0.5), "wholes": WHOLES, **changes}
+    return FusionRules(method, (1, 2, 3, 4), **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["argmax", "threshold"])
+def test_a_part_takes_pixels_of_its_whole_alone(method: str) -> None:
+    p = np.array(
+        [[[0.9, 0.4, 0.1, 0.6], [0.9, 0.39, 0.1, 0.6], [0.9, 0.5, 0.6, 0.6], [0.6, 0.9, 0.9, 0.7]]],
+        np.float32,
+    )
+    assert fuse(p, rules_of_parts(method), np.ones((1, 4), bool)).tolist() == [[2, 1, 3, 4]]
+
+
+def test_with_priority_a_part_comes_before_its_whole_unless_it_is_named() -> None:
+    assert rules_of_parts("priority").order == (1, 2, 0, 3)
+    assert rules_of_parts("priority", priority=(3,)).order == (3, 1, 2, 0)
+    assert rules_of_parts("priority", priority=(0, 2)).order == (1, 0, 2, 3)
+    p = pixel(0.9, 0.7, 0.1, 0.6)
+    everywhere = np.ones((1, 1), bool)
+    assert fuse(p, rules_of_parts("priority"), everywhere).tolist() == [[2]]
+    assert fuse(p, rules_of_parts("priority", priority=(0, 1)), everywhere).tolist() == [[1]]
+
+
+def test_one_class_with_parts_has_its_own_threshold_as_a_class_alone_has() -> None:
+    rules = FusionRules("argmax", (1, 2), (0.6, 0.3), wholes=(None, 0))
+    p = np.array([[[0.59, 0.9], [0.6, 0.3], [0.6, 0.29]]], np.float32)
+    assert fuse(p, rules, np.ones((1, 3), bool)).tolist() == [[0, 2, 1]]
+
+
+def test_a_class_and_its_part_are_no_conflict_but_two_parts_are() -> None:
+    p = np.array(
+        [[[0.9, 0.9, 0, 0], [0.1, 0.9, 0, 0], [0.9, 0.9, 0.9, 0], [0.9, 0.9, 0, 0.9]]], np.float32
+    )
+    assert conflict(p, rules_of_parts()).tolist() == [[1, 1, 2, 2]]
+
+
+@given(
+    p=arrays(np.float32, (3, 4, 4), elements=st.integers(0, 254).map(lambda n: n / 254)),
+    thresholds=st.tuples(shares, shares, shares, shares),
+    unknown=shares,
+)
+def test_the_likeliest_of_classes_that_exclude_each_other_is_the_class_given(
+    p, thresholds, unknown
+) -> None:
+    rules = rules_of_parts(thresholds=thresholds, unknown_threshold=unknown)
+    before = p.copy()
+    apart = exclusive(p, rules)
+    np.testing.assert_array_equal(p, before)
+    assert ((apart >= 0) & (apart <= 1)).all()
+    classes = np.array([1, 2, 3, 4], np.uint8)[apart.argmax(axis=-1)]
+    classes[apart.max(axis=-1) < max(unknown, TINY)] = 0
+    np.testing.assert_array_equal(classes, fuse(p, rules, ALL_VALID))
+
+
+def test_the_rest_of_a_class_and_its_part_stay_apart_when_rounded_to_steps() -> None:
+    rules = rules_of_parts(thresholds=(0.5,) * 4)
+    p = np.array([[[0.9, 127 / 254, 0, 0], [0.9, 126 / 254, 0, 0]]], np.float32)
+    shares_of = np.rint(renormalised(exclusive(p, rules)) * 254)
+    assert shares_of.argmax(axis=-1).tolist() == [[1, 0]]
+    assert (np.abs(shares_of[..., 0] - shares_of[..., 1]) >= 2).all()
+
+
+def test_a_class_is_no_part_of_a_part_or_of_one_that_is_not_there() -> None:
+    for wholes in ((None, 0, 1, None), (None, 7, None, None), (0, None, None, None), (None, 0)):
+        with pytest.raises(JobError, match=r"part|wholes"):
+            rules_of_parts(wholes=wholes)

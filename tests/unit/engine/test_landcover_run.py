@@ -20,8 +20,10 @@ from unet_segmenter.engine.fuse_job import METHODS, FuseJob
 from unet_segmenter.engine.landcover_job import LandcoverJob, LandcoverResult
 from unet_segmenter.engine.majority import majority_filter
 from unet_segmenter.engine.rasters.source import RasterSource
+from unet_segmenter.engine.refine_job import RefineJob
 from unet_segmenter.engine.run_fuse import run_fuse
 from unet_segmenter.engine.run_landcover import run_landcover
+from unet_segmenter.engine.run_refine import run_refine
 
 HEIGHT, WIDTH = 150, 170
 LAYERS = ("probability", "confidence", "conflict", "entropy")
@@ -297,3 +299,78 @@ def test_the_models_cards_decide_on_a_crf_where_nothing_else_is_said(
     assert any("--no-crf" in message for _level, message in told.messages)
     assert mapped(False) == plain
     assert mapped(True, crf=False) == plain
+
+
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose class "sky" is part of its class "vegetation"."""
+    import json
+
+    folder = write_toy_unet(tmp_path_factory.mktemp("parted") / "parted", seed=11)
+    card = json.loads((folder / "card.json").read_text())
+    card["output"]["classes"][2] |= {"part_of": "vegetation", "threshold": 0.45}
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.mark.parametrize("method", ["argmax", "threshold", "priority"])
+def test_one_pass_equals_the_steps_where_a_class_is_part_of_another(
+    method, image, parted, tmp_path
+) -> None:
+    fusion = {"method": method, "unknown_threshold": 0.45}
+    chain = step_by_step(tmp_path, image, [parted], fusion)
+    files = {name: tmp_path / f"{name}.tif" for name in LAYERS}
+    run(image, tmp_path / "output.tif", [parted], block_size=48, **fusion, **files)
+    for name, expected in chain.items():
+        np.testing.assert_array_equal(read_raster(tmp_path / f"{name}.tif"), expected, name)
+    vegetation, road, sky = read_raster(tmp_path / "parted_p.tif").astype(np.float32) / 254
+    classes, valid = chain["output"][0], chain["output"][0] != 255
+    claims = (vegetation >= 0.5, sky >= np.float32(0.45))
+    assert {0, 1, 2, 3} <= set(np.unique(classes))
+    np.testing.assert_array_equal(
+        chain["conflict"][0][valid],
+        ((claims[0] | claims[1]).astype(int) + (road >= 0.5))[valid],
+    )
+    if method == "argmax":
+        whole = valid & (np.maximum(vegetation, road) >= np.float32(0.45))
+        np.testing.assert_array_equal(
+            classes[whole],
+            np.where(vegetation >= road, np.where(claims[1], 3, 1), 2)[whole],
+        )
+        # The likeliest band of the probabilities is the class, as a refinement by them needs.
+        likeliest = np.array([1, 2, 3, 0])[chain["probability"].argmax(axis=0)]
+        assert np.mean(likeliest[valid] == classes[valid]) > 0.995
+
+
+def test_a_binary_mask_of_a_class_includes_its_parts(image, parted, tmp_path) -> None:
+    alone, both = tmp_path / "alone.tif", tmp_path / "both.tif"
+    segment(image, alone, parted, classes=("vegetation",), probability=tmp_path / "p.tif",
+            precision="f32")  # fmt: skip
+    segment(image, both, parted, classes=("vegetation", "sky"), precision="f32")
+    mask, classes = read_raster(alone)[0], read_raster(both)[0]
+    np.testing.assert_array_equal(mask == 1, (classes == 1) | (classes == 3))
+    assert (classes == 3).mean() > 0.1
+    with rasterio.open(alone) as raster:
+        assert "PART_OF" not in str(raster.tags())
+
+
+def test_a_part_survives_the_refinement_by_probabilities(image, parted, tmp_path) -> None:
+    """Without it the whole, whose probability is the higher one, would take all its parts."""
+    plain, refined = tmp_path / "plain.tif", tmp_path / "refined.tif"
+    run(image, plain, [parted], crf=False)
+    run(image, refined, [parted], crf=True, compat=1.0, compat_gaussian=0.5, iterations=2)
+    before, after = read_raster(plain)[0], read_raster(refined)[0]
+    assert (after[before == 3] == 3).mean() > 0.8
+
+
+def test_refining_the_probabilities_of_a_segmentation_keeps_parts_apart(
+    image, parted, tmp_path
+) -> None:
+    shares, fused, refined = (tmp_path / f"{name}.tif" for name in ("p", "fused", "refined"))
+    segment(image, tmp_path / "m.tif", parted, probability=shares, precision="f32")
+    run_fuse(FuseJob((str(shares),), str(fused), unknown_threshold=0), WatchingProgress())
+    job = RefineJob(str(image), str(refined), str(shares), compat=0, compat_gaussian=0)
+    run_refine(job, WatchingProgress())
+    vegetation, road, _ = read_raster(shares)
+    untied = vegetation != road  # of equal ones the first band wins, and the part's is the last
+    np.testing.assert_array_equal(read_raster(refined)[0][untied], read_raster(fused)[0][untied])

@@ -52,6 +52,24 @@ def test_a_card_is_read_as_it_is_written(folder: Path) -> None:
     assert not card.bf16_verified
 
 
+def test_a_class_may_be_part_of_another_but_not_of_a_part(folder: Path) -> None:
+    content = content_of(folder)
+    change(content, ("output", "classes", 2, "part_of"), "vegetation")
+    card = ModelCard.from_json(content, folder)
+    assert [c.part_of for c in card.classes] == [None, None, "vegetation"]
+    change(content, ("output", "classes", 1, "part_of"), "sky")
+    with pytest.raises(ModelError, match="class road: 'sky' is itself part of a class"):
+        ModelCard.from_json(content, folder)
+
+
+def test_classes_of_a_softmax_are_no_parts(folder: Path) -> None:
+    content = content_of(folder)
+    change(content, ("output", "classes", 2, "part_of"), "vegetation")
+    change(content, ("output", "activation"), "softmax")
+    with pytest.raises(ModelError, match="class sky: part_of needs the activation sigmoid"):
+        ModelCard.from_json(content, folder)
+
+
 def test_a_card_is_found_by_folder_by_itself_and_by_its_weights(folder: Path) -> None:
     card = ModelCard.load(folder)
     assert ModelCard.load(folder / "card.json") == card
@@ -111,6 +129,9 @@ BROKEN: list[tuple[tuple[Any, ...], Any, str]] = [
     (("output", "classes", 1, "threshold"), 1.5, "1.5"),
     (("output", "classes", 1, "threshold"), None, "wrong kind"),
     (("output", "classes", 1, "colour"), "#ffffff", "output.classes[1].colour is an unknown key"),
+    (("output", "classes", 1, "part_of"), "forest", "forest"),
+    (("output", "classes", 1, "part_of"), "road", "part of a class"),
+    (("output", "classes", 1, "part_of"), 3, "part_of"),
     (("output", "classes", 1, "calibration"), {"slope": 2}, "calibration.slope is an unknown key"),
     (("output", "classes", 1, "calibration"), {"scale": "steep"}, "wrong kind"),
     (("output", "classes", 1, "calibration"), {"scale": 0.0}, "calibration"),
