@@ -24,7 +24,7 @@ from .optimizers import (
     rate_now,
     set_epoch_rate,
 )
-from .stepping import Stepper, scope_of
+from .stepping import Stepper, compiles_steps, scope_of
 from .validation import Frames, Pair, Verdict, validate
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def compile_for_fit(model: keras.Model, plan: FitPlan, strategy: Any = None) -> 
     with scope_of(strategy):
         optimizer = make_optimizer(plan)
         model.compile(
-            optimizer=optimizer, loss=keras_loss(plan.loss, weights), jit_compile=False,
-            auto_scale_loss=False,
+            optimizer=optimizer, loss=keras_loss(plan.loss, weights),
+            jit_compile=compiles_steps(), auto_scale_loss=False,
         )  # fmt: skip
         optimizer.build(model.trainable_variables)
     return optimizer
