@@ -208,7 +208,7 @@ def label_class_map(
     mentioned = {name for both in labels.values() for part in both for name in part}
     classes: list[ClassInfo] = []
     for number, text in enumerate(groups or known, 1):
-        name, color, members = _parsed(text) if groups else (text, "", [text])
+        name, color, members = _parsed(text, known)
         if members != [name]:
             raise JobError(
                 f"{text!r}: with a label table a class has no members; the table says which "

@@ -24,7 +24,7 @@ from .optimizers import (
     rate_now,
     set_epoch_rate,
 )
-from .stepping import Stepper, scope_of
+from .stepping import Stepper, compiles_steps, scope_of
 from .validation import Frames, Pair, Verdict, validate
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def compile_for_fit(
         optimizer = make_optimizer(plan)
         model.compile(
             optimizer=optimizer, loss=keras_loss(plan.loss, weights, answers),
-            jit_compile=False, auto_scale_loss=False,
+            jit_compile=compiles_steps(), auto_scale_loss=False,
         )  # fmt: skip
         optimizer.build(model.trainable_variables)
     return optimizer

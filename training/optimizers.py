@@ -175,9 +175,13 @@ class averaged_weights:  # noqa: N801 - reads as a function in a with statement
         self.averages = inner._model_variables_moving_average if inner.use_ema else []
 
     def __enter__(self) -> None:
+        from keras import ops
+
         self.kept = [to_numpy(variable) for variable in self.variables]
         for variable, average in zip(self.variables, self.averages, strict=True):
-            variable.assign(average)
+            # A copy: on JAX the weights would share the average's memory, and a compiled
+            # prediction, which may overwrite the weights it is given, would take both.
+            variable.assign(ops.copy(average))
 
     def __exit__(self, *_error: object) -> None:
         for variable, kept in zip(self.variables, self.kept, strict=True):

@@ -22,6 +22,7 @@ TARGETS = (
     "train-demo",
     "test",
     "test-long",
+    "test-backends",
     "lint",
     "format",
     "package",

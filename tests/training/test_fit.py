@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow")
+pytest.importorskip("keras", reason="training needs keras")
 
 from tests.training.tiny_fit import PLAN, Listener, batches, frames, network, scale
 from training.checkpoint import read_history

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow")
+pytest.importorskip("keras", reason="training needs keras")
 
 from tests.training.dataset_folder import write_dataset
 from tests.training.tiny_fit import Listener
