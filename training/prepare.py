@@ -19,7 +19,7 @@ from unet_segmenter.engine.errors import Cancelled, OutputError
 from unet_segmenter.engine.progress import Level, Progress
 
 from .answers import read_label_table
-from .balance import balance_of, warn_of_absent
+from .balance import balance_of, count_polygons, doubts, refuse_absent
 from .classes import PRESETS, ClassMap, class_map, label_class_map
 from .contact_sheet import draw_contact_sheet
 from .dataset import Dataset
@@ -111,7 +111,10 @@ def _fill(
             (folder / record.image).unlink()
             (folder / record.mask).unlink()
     balance = balance_of(kept, split.side_of, mapping)
-    warn_of_absent(balance, mapping, progress)
+    count_polygons(balance, kept, split.side_of, mapping, reader)
+    refuse_absent(balance, mapping)
+    for doubt in doubts(balance, mapping.names):
+        progress.log("warning", doubt)
     leak = _leak(spec, kept, split, folder, progress)
     if leak.warning:
         progress.log("warning", leak.warning)

@@ -14,6 +14,8 @@ from unet_segmenter.engine.typed_json import from_json
 READERS = ("aeroscapes", "semantic-drone", "folder", "geo")
 LEAST_SIDE = 16
 """Of a sample, px."""
+LABELLED = ("auto", "everything", "samples")
+"""How much of a raster was labelled by polygons."""
 SPLIT_METHODS = ("lists", "groups", "clusters", "blocks", "random")
 
 
@@ -42,6 +44,10 @@ class PrepareSpec:
         Attribute of the polygons that names the class.
     areas : str
         Polygons of the areas that are labelled whole: all beyond them is ignored ("geo").
+    samples : str
+        One of `LABELLED`: "everything" was labelled, so that a pixel without a polygon is none of
+        the classes; or "samples" only, so that nothing is known of it. "auto" is everything where
+        areas are given, and samples elsewhere ("geo" with polygons).
     bands : tuple of int
         Bands of the raster, from 1; empty means all but alpha ("geo").
     chip, overlap : int
@@ -93,6 +99,7 @@ class PrepareSpec:
     label_table: str = ""
     field: str = ""
     areas: str = ""
+    samples: str = "auto"
     bands: tuple[int, ...] = ()
     chip: int = 512
     overlap: int = 0
@@ -122,6 +129,12 @@ class PrepareSpec:
         if not self.source or not self.output:
             raise JobError("a source and an output folder are needed")
         _among(self.reader, "reader", READERS)
+        _among(self.samples, "samples", LABELLED)
+        if self.samples == "samples" and self.areas:
+            raise JobError(
+                "areas are labelled whole, so that samples cannot be all that was labelled: leave "
+                "the areas out, or say that everything in them was labelled (samples: everything)"
+            )
         if self.split:
             _among(self.split, "split", SPLIT_METHODS)
         if self.split == "blocks" and self.reader != "geo":

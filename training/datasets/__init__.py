@@ -31,7 +31,8 @@ class Reader(Protocol):
     default_split : str
         One of `training.prepare_spec.SPLIT_METHODS`.
 
-    A reader of chips of a georeferenced raster has ``window(name)`` and ``grid(name)`` besides.
+    A reader of chips of a georeferenced raster has ``window(name)``, ``grid(name)``,
+    ``polygons(name)``, ``polygon_classes`` and ``labelled`` besides.
     """
 
     classes: tuple[SourceClass, ...]

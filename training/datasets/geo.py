@@ -22,9 +22,11 @@ from ..chips import chip_windows
 from ..classes import SourceClass
 from ..errors import DatasetError
 from ..palette import color_of, read_palette
+from ..prepare_spec import LABELLED
 
 UNLABELLED = "unlabelled"
 """The class of labelled areas outside of all polygons."""
+AUTO, EVERYTHING, SAMPLES = LABELLED
 _RASTERS = (".tif", ".tiff", ".img", ".vrt", ".jp2", ".png", ".asc")
 _EVERYTHING = (-np.inf, np.inf)
 _COUNTED = 1024  # px, side of the blocks in which the classes of a raster are looked for
@@ -42,7 +44,10 @@ class ChipSource:
     field : str
         Attribute of the polygons that names the class; "" where all are of one.
     areas : str
-        Polygons of the areas that are labelled whole, or "" for everywhere.
+        Polygons of the areas that are labelled whole, or "".
+    samples : str
+        One of `LABELLED`: whether a pixel without a polygon is none of the classes, or open.
+        "auto" is everything where areas are given, and samples elsewhere.
     palette : str
         Class list of a class raster, or "" to take the ids as names.
     bands : tuple of int
@@ -59,12 +64,24 @@ class ChipSource:
     bands: tuple[int, ...] = ()
     side: int = 512
     overlap: int = 0
+    samples: str = AUTO
+
+    @property
+    def open_elsewhere(self) -> bool:
+        """Whether nothing is known of the pixels that no polygon covers."""
+        return self.samples == SAMPLES or (self.samples == AUTO and not self.areas)
 
 
 class GeoChips:
     """Chips on the raster's own grid; see `ChipSource`.
 
-    Pixels with nodata, and those outside of the areas, are ignored. One thread reads at a time.
+    Pixels with nodata, those outside of the areas and, where samples alone were labelled, those
+    outside of all polygons are ignored. One thread reads at a time.
+
+    Attributes
+    ----------
+    polygon_classes : ndarray of int64, shape (N,)
+        The class id of each polygon; empty for a class raster.
 
     Raises
     ------
@@ -131,11 +148,11 @@ class GeoChips:
         return image
 
     def labels(self, name: str) -> np.ndarray:
-        """Return the ids (H, W) int32 of a chip; -1 at nodata and outside of the areas."""
+        """Return the ids (H, W) int32 of a chip; -1 where nothing is known."""
         window = self._windows[name]
         _pixels, valid = self._read(name)
         if self._polygons is not None:
-            labels = self._polygons.burn(window, 0)
+            labels = self._ids[self._polygons.burn(window, 0)]
         else:
             with self._lock:
                 labels = self._classes_raster.read_on(self.grid(name), -1)
@@ -143,6 +160,22 @@ class GeoChips:
         if self._areas is not None:
             labels[~self._areas.mask(window)] = -1
         return labels
+
+    def polygons(self, name: str) -> np.ndarray:
+        """Return the numbers (n,) of the polygons that label a pixel of a chip, from 0."""
+        if self._polygons is None:
+            return np.zeros(0, np.int64)
+        window = self._windows[name]
+        numbers = self._polygons.burn(window, 0)
+        if self._areas is not None:
+            numbers[~self._areas.mask(window)] = 0
+        return np.unique(numbers[numbers > 0]) - 1
+
+    @property
+    def labelled(self) -> str:
+        """How much was labelled: of `LABELLED`, without "auto"."""
+        sparse = self._polygons is not None and self._source.open_elsewhere
+        return SAMPLES if sparse else EVERYTHING
 
     def group(self, name: str) -> str:
         """Return "": chips are kept together by blocks."""
@@ -192,6 +225,7 @@ class GeoChips:
         if not source.labels:
             raise DatasetError("a raster needs labels: name a polygon layer or a class raster")
         self._polygons = self._classes_raster = None
+        self.polygon_classes = np.zeros(0, np.int64)
         if Path(source.labels).suffix.lower() in _RASTERS:
             self._classes_raster = RasterSource(source.labels)
             self.classes = self._classes_of_raster()
@@ -215,9 +249,12 @@ class GeoChips:
             *(SourceClass(i, cls.name, cls.color) for i, cls in enumerate(listed, 1)),
         )
         ids = {cls.name: cls.id for cls in self.classes}
-        values = [ids[text] for text in texts]
+        self.polygon_classes = np.array([ids[text] for text in texts], np.int64)
+        elsewhere = -1 if source.open_elsewhere else 0
+        self._ids = np.append(elsewhere, self.polygon_classes).astype(np.int32)
+        numbers = range(1, len(texts) + 1)
         with _naming(source.labels):
-            self._polygons = LabelledPolygons(polygons, values, crs, self._raster.grid)
+            self._polygons = LabelledPolygons(polygons, numbers, crs, self._raster.grid)
 
     def _classes_of_raster(self) -> tuple[SourceClass, ...]:
         if self._source.palette:

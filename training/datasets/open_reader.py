@@ -82,6 +82,7 @@ def _geo(spec: PrepareSpec, progress: Progress) -> Reader:
             spec.bands,
             spec.chip,
             spec.overlap,
+            spec.samples,
         )
     )
 
