@@ -51,7 +51,9 @@ class PrepareSpec:
     bands : tuple of int
         Bands of the raster, from 1; empty means all but alpha ("geo").
     chip, overlap : int
-        Side of the chips, and by how much neighbours overlap, px ("geo").
+        Side of the chips, and by how much neighbours overlap, px. Side 0 chooses chips by the
+        raster and its labels, each a block of the split by itself: as large as leaves each side
+        some of every class ("geo").
     classes : tuple of str
         Classes to learn as `training.classes.class_map` reads them, or the name of one of its
         `PRESETS`; empty takes the reader's.
@@ -148,7 +150,12 @@ class PrepareSpec:
         self._check_shares()
 
     def _check_sizes(self) -> None:
-        if self.chip < LEAST_SIDE or not 0 <= self.overlap < self.chip:
+        if not self.chip and (self.overlap or self.block or self.split not in ("", "blocks")):
+            raise JobError(
+                "chips that are chosen by the raster (chip 0) are blocks of the split by "
+                "themselves: leave overlap, block and split away, or give the chips' side"
+            )
+        if self.chip and (self.chip < LEAST_SIDE or not 0 <= self.overlap < self.chip):
             raise JobError(
                 f"chip {self.chip} and overlap {self.overlap}: chips have {LEAST_SIDE} px or more, "
                 "and overlap by less than that"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from unet_segmenter.engine.rasters.polygons import AreaOfInterest, LabelledPolyg
 from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.engine.vector import read_labelled_polygons, read_polygons
 
+from ..chip_plan import ChipPlan, plan_chips
 from ..chips import chip_windows
 from ..classes import SourceClass
 from ..errors import DatasetError
@@ -53,7 +54,7 @@ class ChipSource:
     bands : tuple of int
         Bands, from 1; empty means all but alpha.
     side, overlap : int
-        Of the chips, px.
+        Of the chips, px. Side 0 leaves both to `GeoChips.plan`.
     """
 
     raster: str
@@ -109,12 +110,11 @@ class GeoChips:
         size = self._raster.grid.pixel_size()
         self.gsd = None if size is None else round(float(np.sqrt(size[0] * size[1])), 6)
         self.title = Path(source.raster).stem
-        windows = chip_windows(self._raster.grid.shape, source.side, source.overlap)
-        digits = len(str(max(self._raster.grid.shape)))
-        self._windows = {
-            f"{self.title}_r{window.row:0{digits}d}_c{window.col:0{digits}d}": window
-            for window in windows
-        }
+        self._plan: ChipPlan | None = None
+        self._windows: dict[str, PixelWindow] = {}
+        if source.side:
+            shape = self._raster.grid.shape
+            self._cut(chip_windows(shape, source.side, source.overlap))
         # What nodata becomes: nothing after scaling, so that it does not teach.
         pixels = self._raster.sample(
             self._bands, _EVERYTHING, PixelWindow.of_shape(self._raster.grid.shape)
@@ -122,6 +122,43 @@ class GeoChips:
         if not pixels.size:
             raise DatasetError(f"{source.raster}: holds nothing but nodata")
         self._fill = pixels.mean(axis=0).astype(pixels.dtype)
+
+    def plan(self, fractions: Sequence[float], seed: int, gap: int) -> None:
+        """Cut chips as large as leaves each side of a split some of every class.
+
+        Raises
+        ------
+        DatasetError
+            If there are too few labels for that.
+        """
+        highest = max((cls.id for cls in self.classes), default=0)
+        with _naming(self._source.labels):
+            self._plan = plan_chips(
+                self._raster.grid.shape, self._labels, highest + 1, fractions, seed, gap
+            )
+        self._cut(self._plan.windows)
+
+    @property
+    def sides(self) -> dict[str, str]:
+        """The side of the split of each chip, where they were planned for one; else nothing."""
+        return dict(zip(self._windows, self._plan.sides, strict=True)) if self._plan else {}
+
+    @property
+    def plan_notes(self) -> tuple[str, ...]:
+        """What a report should tell of planned chips."""
+        if self._plan is None:
+            return ()
+        return (
+            f"blocks of about {self._plan.side} px, as large as leaves each side some of every "
+            f"class; within {self._plan.gap} px of another side labels neither teach nor count",
+        )
+
+    def _cut(self, windows: Iterable[PixelWindow]) -> None:
+        digits = len(str(max(self._raster.grid.shape)))
+        self._windows = {
+            f"{self.title}_r{window.row:0{digits}d}_c{window.col:0{digits}d}": window
+            for window in windows
+        }
 
     @property
     def default_classes(self) -> tuple[str, ...]:
@@ -149,14 +186,20 @@ class GeoChips:
 
     def labels(self, name: str) -> np.ndarray:
         """Return the ids (H, W) int32 of a chip; -1 where nothing is known."""
-        window = self._windows[name]
         _pixels, valid = self._read(name)
+        labels = self._labels(self._windows[name])
+        labels[~valid] = -1
+        if self._plan is not None:
+            self._plan.hide(labels, self._windows[name], self.sides[name])
+        return labels
+
+    def _labels(self, window: PixelWindow) -> np.ndarray:
+        """Return the ids (H, W) int32 in a window, nodata or not."""
         if self._polygons is not None:
             labels = self._ids[self._polygons.burn(window, 0)]
         else:
             with self._lock:
-                labels = self._classes_raster.read_on(self.grid(name), -1)
-        labels[~valid] = -1
+                labels = self._classes_raster.read_on(self._raster.grid.crop(window), -1)
         if self._areas is not None:
             labels[~self._areas.mask(window)] = -1
         return labels
@@ -169,6 +212,10 @@ class GeoChips:
         numbers = self._polygons.burn(window, 0)
         if self._areas is not None:
             numbers[~self._areas.mask(window)] = 0
+        if self._plan is not None:
+            known = numbers.copy()
+            self._plan.hide(known, window, self.sides[name])
+            numbers[known < 0] = 0
         return np.unique(numbers[numbers > 0]) - 1
 
     @property
@@ -278,7 +325,7 @@ def _naming(path: str) -> Iterator[None]:
     """Put the file before what is wrong with its polygons."""
     try:
         yield
-    except InputError as error:
+    except (InputError, DatasetError) as error:
         raise DatasetError(f"{path}: {error}") from error
 
 
