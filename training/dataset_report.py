@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from .balance import doubts, labelled_share
 from .contact_sheet import draw_pairs
 from .dataset import SPLITS, Dataset
 from .leak import Leak
@@ -83,6 +84,9 @@ def balance_table(dataset: Dataset) -> str:
     lines = [f"{'':24}" + "".join(f"{side:>22}" for side in dataset.details["balance"])]
     sides = dataset.details["balance"].values()
     lines.append(f"{'samples':24}" + "".join(f"{row['samples']:>22,}" for row in sides))
+    lines.append(f"{'labelled':24}" + "".join(f"{labelled_share(row):>22.2%}" for row in sides))
+    if all("polygons" in row for row in sides):
+        lines.append(f"{'polygons':24}" + "".join(f"{row['polygons']:>22,}" for row in sides))
     for cls in dataset.classes:
         cells = [
             f"{_share_known(row['classes'][cls.name]):7.2%} in "
@@ -103,17 +107,26 @@ def _lead(dataset: Dataset) -> str:
         f"{len(dataset.split(side)):,} {side}" for side in SPLITS if dataset.split(side)
     )
     count = len(dataset.classes)
-    return f"{sides}; {count} class{'es' if count > 1 else ''}"
+    return f"{sides}; {count} class{'es' if count > 1 else ''}; {labels_in_words(dataset)}"
+
+
+def labels_in_words(dataset: Dataset) -> str:
+    """Return how much is labelled, and by how many polygons on each side."""
+    balance = dataset.details["balance"]
+    total = {key: sum(row[key] for row in balance.values()) for key in ("total_px", "ignored_px")}
+    share = labelled_share(total)
+    polygons = [(side, row["polygons"]) for side, row in balance.items() if "polygons" in row]
+    told = f"{share:.2%} of the pixels labelled" if share < 0.1 else f"{share:.0%} labelled"
+    if polygons:
+        told += ", by polygons (" + ", ".join(f"{n} {side}" for side, n in polygons) + ")"
+    if dataset.details.get("labelled") == "samples":
+        told += "; samples only: what no polygon covers neither teaches nor counts"
+    return told
 
 
 def _warnings(dataset: Dataset) -> list[str]:
-    balance = dataset.details["balance"]
-    return [
-        f"Class {cls.name} has no pixel in the {side} split."
-        for side, row in balance.items()
-        for cls in dataset.classes
-        if not row["classes"][cls.name]["px"]
-    ]
+    found = doubts(dataset.details["balance"], [cls.name for cls in dataset.classes])
+    return [f"{doubt[0].upper()}{doubt[1:]}." for doubt in found]
 
 
 def _balance(dataset: Dataset) -> str:
@@ -158,11 +171,12 @@ def _balance(dataset: Dataset) -> str:
     )
 
 
-def _cells(row: dict[str, Any], px: int, samples: int, not_px: int) -> str:
+def _cells(row: dict[str, Any], px: int, samples: int, not_px: int, polygons: int = -1) -> str:
+    drawn = f", {polygons:,} polygons" if polygons >= 0 else ""
     return (
         f'<td class="number">{px / max(px + not_px, 1):.1%}</td>'
         f'<td class="number">{(px + not_px) / max(row["total_px"], 1):.1%}</td>'
-        f'<td class="number">{samples:,} of {row["samples"]:,}</td>'
+        f'<td class="number">{samples:,} of {row["samples"]:,}{drawn}</td>'
     )
 
 

@@ -49,6 +49,7 @@ def describe_dataset(
         "citation": spec.citation or reader.citation,
         "url": reader.url,
         "sources": _sources(spec, reader, mapping),
+        "labelled": getattr(reader, "labelled", "everything"),
         "split": {"method": split.method, "seed": spec.seed, "notes": list(split.notes)},
         "scaling": _scaling(taught),
     }

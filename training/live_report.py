@@ -145,14 +145,15 @@ class LiveReport:
         ]
         if len(classes) > 1:
             iou.append(Line("mean", "#22272b", [row["mean_iou"] for row in history], bold=True))
-        last, best = plan.epochs if running else len(history), int(state.best["epoch"])
+        expected = round(len(history) / max(state.done, 0.01)) if plan.open_end else plan.epochs
+        last, best = expected if running else len(history), int(state.best["epoch"])
         return PAGE.substitute(
             refresh=_REFRESH if running else "",
             title=html.escape(self.title),
             pill=_pill(state.status),
             mood=_mood(state.status),
             lead=html.escape(self._lead(state)),
-            done=f"{100 * len(history) / plan.epochs if running else 100:.1f}",
+            done=f"{100 * state.done if running else 100:.1f}",
             tiles=_tiles(state),
             loss_chart=line_chart(loss, max(last, 2), "loss by epoch", mark=best),
             loss_key=_key(loss),
@@ -198,7 +199,7 @@ def _tiles(state: FitState) -> str:
     spent = sum(row["train_s"] + row["validation_s"] for row in history)
     skipped = int(sum(row["skipped"] for row in history))
     tiles = [
-        ("epoch", f"{len(history)} of {state.plan.epochs}", f"{in_words(spent)} so far"),
+        ("epoch", state.of_epochs, f"{in_words(spent)} so far"),
         (
             "best mean IoU", f"{best['mean_iou']:.3f}",
             f"epoch {int(best['epoch'])}, now {row['mean_iou']:.3f}",

@@ -19,10 +19,10 @@ from unet_segmenter.engine.errors import Cancelled, OutputError
 from unet_segmenter.engine.progress import Level, Progress
 
 from .answers import read_label_table
-from .balance import balance_of, warn_of_absent
+from .balance import balance_of, count_polygons, doubts, refuse_absent
 from .classes import PRESETS, ClassMap, class_map, label_class_map
 from .contact_sheet import draw_contact_sheet
-from .dataset import Dataset
+from .dataset import SPLITS, Dataset
 from .dataset_report import write_report
 from .datasets import Reader
 from .datasets.open_reader import open_reader
@@ -111,7 +111,10 @@ def _fill(
             (folder / record.image).unlink()
             (folder / record.mask).unlink()
     balance = balance_of(kept, split.side_of, mapping)
-    warn_of_absent(balance, mapping, progress)
+    count_polygons(balance, kept, split.side_of, mapping, reader)
+    refuse_absent(balance, mapping)
+    for doubt in doubts(balance, mapping.names):
+        progress.log("warning", doubt)
     leak = _leak(spec, kept, split, folder, progress)
     if leak.warning:
         progress.log("warning", leak.warning)
@@ -121,10 +124,25 @@ def _fill(
     text = json.dumps(description, indent=1)
     (folder / "dataset.json").write_text(text, encoding="utf-8")
     write_samples(folder, kept, split, mapping)
+    if hasattr(reader, "grid"):
+        _write_blocks(reader, kept, split, folder)
     dataset = Dataset.open(folder)
     progress.advance(progress.total - 1, progress.total, "drawing the contact sheet")
     draw_contact_sheet(dataset, folder / "contact_sheet.png")
     write_report(dataset, folder / "report.html")
+
+
+def _write_blocks(reader: Reader, kept: Sequence[Record], split: Split, folder: Path) -> None:
+    """Write the outlines of all chips, and of those of the test side, beside the samples."""
+    from .block_file import BLOCKS, TEST_BLOCKS, write_blocks
+
+    for file, sides in ((BLOCKS, SPLITS), (TEST_BLOCKS, ("test",))):
+        names = [record.name for record in kept if split.side_of[record.name] in sides]
+        if names:
+            write_blocks(
+                folder / file, [reader.grid(name) for name in names],
+                [split.group_of[name] for name in names], [split.side_of[name] for name in names],
+            )  # fmt: skip
 
 
 def _leak(

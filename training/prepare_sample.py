@@ -40,6 +40,8 @@ class Record:
         Smallest and largest value.
     look : ndarray
         Descriptor of what the image looks like, see `training.similarity`.
+    polygons : ndarray, shape (n,)
+        Numbers of the polygons that label it, where polygons do.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Record:
     lowest: float
     highest: float
     look: np.ndarray
+    polygons: np.ndarray
 
 
 def make_sample(
@@ -128,6 +131,7 @@ def make_sample(
         lowest=float(flat.min()),
         highest=float(flat.max()),
         look=describe(image),
+        polygons=reader.polygons(name) if hasattr(reader, "polygons") else np.zeros(0, np.int64),
     )
 
 

@@ -14,6 +14,8 @@ from unet_segmenter.engine.typed_json import from_json
 READERS = ("aeroscapes", "semantic-drone", "folder", "geo")
 LEAST_SIDE = 16
 """Of a sample, px."""
+LABELLED = ("auto", "everything", "samples")
+"""How much of a raster was labelled by polygons."""
 SPLIT_METHODS = ("lists", "groups", "clusters", "blocks", "random")
 
 
@@ -42,10 +44,16 @@ class PrepareSpec:
         Attribute of the polygons that names the class.
     areas : str
         Polygons of the areas that are labelled whole: all beyond them is ignored ("geo").
+    samples : str
+        One of `LABELLED`: "everything" was labelled, so that a pixel without a polygon is none of
+        the classes; or "samples" only, so that nothing is known of it. "auto" is everything where
+        areas are given, and samples elsewhere ("geo" with polygons).
     bands : tuple of int
         Bands of the raster, from 1; empty means all but alpha ("geo").
     chip, overlap : int
-        Side of the chips, and by how much neighbours overlap, px ("geo").
+        Side of the chips, and by how much neighbours overlap, px. Side 0 chooses chips by the
+        raster and its labels, each a block of the split by itself: as large as leaves each side
+        some of every class ("geo").
     classes : tuple of str
         Classes to learn as `training.classes.class_map` reads them, or the name of one of its
         `PRESETS`; empty takes the reader's.
@@ -93,6 +101,7 @@ class PrepareSpec:
     label_table: str = ""
     field: str = ""
     areas: str = ""
+    samples: str = "auto"
     bands: tuple[int, ...] = ()
     chip: int = 512
     overlap: int = 0
@@ -122,6 +131,12 @@ class PrepareSpec:
         if not self.source or not self.output:
             raise JobError("a source and an output folder are needed")
         _among(self.reader, "reader", READERS)
+        _among(self.samples, "samples", LABELLED)
+        if self.samples == "samples" and self.areas:
+            raise JobError(
+                "areas are labelled whole, so that samples cannot be all that was labelled: leave "
+                "the areas out, or say that everything in them was labelled (samples: everything)"
+            )
         if self.split:
             _among(self.split, "split", SPLIT_METHODS)
         if self.split == "blocks" and self.reader != "geo":
@@ -135,7 +150,12 @@ class PrepareSpec:
         self._check_shares()
 
     def _check_sizes(self) -> None:
-        if self.chip < LEAST_SIDE or not 0 <= self.overlap < self.chip:
+        if not self.chip and (self.overlap or self.block or self.split not in ("", "blocks")):
+            raise JobError(
+                "chips that are chosen by the raster (chip 0) are blocks of the split by "
+                "themselves: leave overlap, block and split away, or give the chips' side"
+            )
+        if self.chip and (self.chip < LEAST_SIDE or not 0 <= self.overlap < self.chip):
             raise JobError(
                 f"chip {self.chip} and overlap {self.overlap}: chips have {LEAST_SIDE} px or more, "
                 "and overlap by less than that"

@@ -157,6 +157,9 @@ def _by_blocks(task: _Task) -> Split:
     spec, names = task.spec, task.names
     if not hasattr(task.reader, "window"):
         raise JobError("a split by blocks is for georeferenced rasters (reader geo)")
+    if sides := task.reader.sides:
+        own = {name: sides[name] for name in names}
+        return Split("blocks", own, {name: name for name in names}, task.reader.plan_notes)
     windows = {name: task.reader.window(name) for name in names}
     sides = {side for side, share in zip(SPLITS, spec.fractions, strict=False) if share > 0}
     enough = ceil(1 / min(share for share in spec.fractions if share > 0))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy as np
 from unet_segmenter.engine.errors import JobError, OutputError
 from unet_segmenter.engine.progress import Progress
 
+from .budget import Budget
 from .checkpoint import BEST, LAST, replace_file
 from .dataset import Dataset, Sample
 from .fit import FitState, Watcher, fit
@@ -39,7 +39,7 @@ def fit_recipe(
     folder: Path,
     progress: Progress,
     title: str = "",
-    until: float | None = None,
+    budget: Budget | None = None,
 ) -> FitState:
     """Fit by a recipe in a folder; a fit begun there before goes on.
 
@@ -49,8 +49,8 @@ def fit_recipe(
         To learn from, and to validate on after each epoch.
     title : str
         Of the live report.
-    until : float, optional
-        Unix time at which no further epoch begins.
+    budget : Budget, optional
+        Ends the training in time for the export.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def fit_recipe(
     frames = recipe.frames(held_out, divisor)
     watchers = _watchers(recipe, frames, held_out, folder, title, progress)
     return fit(
-        model, recipe.batches(train), frames, plan, folder, progress, watchers, strategy, until
+        model, recipe.batches(train), frames, plan, folder, progress, watchers, strategy, budget
     )
 
 
@@ -126,11 +126,6 @@ def best_network(recipe: Recipe, folder: Path) -> keras.Model:
         if layer.weights:
             shipped.get_layer(layer.name).set_weights(layer.get_weights())
     return shipped
-
-
-def seconds_from_now(minutes: float | None) -> float | None:
-    """Return the Unix time so many minutes from now; None for none."""
-    return None if minutes is None else time.time() + 60 * minutes
 
 
 def evenly(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:

@@ -31,7 +31,9 @@ class Reader(Protocol):
     default_split : str
         One of `training.prepare_spec.SPLIT_METHODS`.
 
-    A reader of chips of a georeferenced raster has ``window(name)`` and ``grid(name)`` besides.
+    A reader of chips of a georeferenced raster has ``window(name)``, ``grid(name)``,
+    ``polygons(name)``, ``polygon_classes``, ``labelled`` and, where its chips were planned with
+    their sides, ``sides`` and ``plan_notes`` besides.
     """
 
     classes: tuple[SourceClass, ...]

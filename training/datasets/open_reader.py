@@ -72,7 +72,7 @@ def _geo(spec: PrepareSpec, progress: Progress) -> Reader:
     from .geo import ChipSource, GeoChips  # brings rasterio, which the others do without
 
     progress.advance(0, 1, "reading the labels")
-    return GeoChips(
+    reader = GeoChips(
         ChipSource(
             spec.source,
             spec.labels,
@@ -82,8 +82,12 @@ def _geo(spec: PrepareSpec, progress: Progress) -> Reader:
             spec.bands,
             spec.chip,
             spec.overlap,
+            spec.samples,
         )
     )
+    if not spec.chip:
+        reader.plan(spec.fractions, spec.seed, spec.gap)
+    return reader
 
 
 OPENERS: dict[str, Callable[[PrepareSpec, Progress], Reader]] = {
