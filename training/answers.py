@@ -131,33 +131,41 @@ def negative_pixels(counts: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def is_part_of(table: np.ndarray, part: int, whole: int) -> bool:
-    """Return whether every label that is one class is another, too, as a tree is vegetation.
+    """Return whether no label is one class and is not another, as no tree is no vegetation.
 
     Parameters
     ----------
-    table : ndarray, shape (256, K) int8
+    table : ndarray, shape (N, K) int8
+        Answers of the labels that occur.
     part, whole : int
         Channels of the classes.
     """
-    is_part = table[:, part] == YES
-    return bool((table[is_part, whole] == YES).all() and is_part.any())
+    return not (table[table[:, part] == YES, whole] != YES).any()
 
 
-def wholes_of(table: np.ndarray) -> list[int | None]:
-    """Return the class that contains each class by an answer table, None for most.
+def wholes_of(rows: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, str]:
+    """Return the class that contains each class that is part of one.
 
-    Of several the one with the fewest labels; a class that is itself a part contains none.
+    A class is part of another if every label that is the one is the other, too, and some label
+    is the other alone. A part has no parts: of nested classes only the outermost contains.
+
+    Parameters
+    ----------
+    rows : sequence of ndarray, shape (K,) int8
+        Answers of all labels.
+    names : sequence of str
+        Names of the K classes.
     """
-    classes = table.shape[1]
+    table = np.array(rows, np.int8).reshape(-1, len(names))
     labels = (table == YES).sum(axis=0)
-    found: list[int | None] = []
-    for part in range(classes):
-        containers = [
-            k for k in range(classes)
-            if k != part and labels[k] > labels[part] and is_part_of(table, part, k)
-        ]  # fmt: skip
-        found.append(min(containers, key=lambda k: labels[k]) if containers else None)
-    return [None if k is not None and found[k] is not None else k for k in found]
+    found = {}
+    for part in np.flatnonzero(labels):
+        wholes = [
+            k for k in range(len(names)) if labels[k] > labels[part] and is_part_of(table, part, k)
+        ]
+        if wholes:
+            found[names[part]] = names[max(wholes, key=lambda k: labels[k])]
+    return found
 
 
 def read_label_table(path: Path | str) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:

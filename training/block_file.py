@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unet_segmenter.engine.raster import RasterGrid
+from unet_segmenter.engine.rasters.grid import RasterGrid
 from unet_segmenter.engine.vector import PolygonFile, polygons_of_rings
 
 BLOCKS = "blocks.gpkg"

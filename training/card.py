@@ -12,7 +12,6 @@ from typing import Any
 
 from unet_segmenter.engine.model_card import CARD_NAME, FORMAT, FORMAT_VERSION, ModelCard, sha256_of
 
-from .answers import wholes_of
 from .dataset import SPLITS, Dataset, Sample, Scaling
 from .identity import Identity
 
@@ -43,7 +42,6 @@ def first_card(
         Of the network; those before the classes' are a softmax's "none of them".
     """
     gsd, first = identity.gsd_range, channels - len(dataset.classes)
-    wholes = wholes_of(dataset.answers) if activation == "sigmoid" else [None] * channels
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -63,11 +61,9 @@ def first_card(
                 {
                     "value": cls.value, "name": cls.name, "color": cls.color, "channel": channel,
                     "threshold": 0.5, "calibration": {"scale": 1.0, "offset": 0.0},
-                    **({} if whole is None else {"part_of": dataset.classes[whole].name}),
+                    **({"part_of": cls.part_of} if cls.part_of and activation == "sigmoid" else {}),
                 }
-                for channel, (cls, whole) in enumerate(
-                    zip(dataset.classes, wholes, strict=False), first
-                )
+                for channel, cls in enumerate(dataset.classes, first)
             ],
         },
         "divisor": divisor,

@@ -207,7 +207,15 @@ def _chosen(datasets: Sequence[Dataset], names: Sequence[str]) -> tuple[ClassInf
                 f"{join_names(cls.name for cls in dataset.classes)}; prepare it with classes of "
                 "the same names, or leave it out"
             )
-    return tuple(replace(known[name], value=n) for n, name in enumerate(names, 1))
+    whole_of = {
+        cls.name: cls.part_of
+        for dataset in datasets
+        for cls in dataset.classes
+        if cls.part_of in names
+    }
+    return tuple(
+        replace(known[name], value=n, part_of=whole_of.get(name)) for n, name in enumerate(names, 1)
+    )
 
 
 def _rows(dataset: Dataset, names: Sequence[str]) -> np.ndarray:

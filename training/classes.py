@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -19,7 +19,7 @@ from unet_segmenter.engine.name_lists import (
     unquoted,
 )
 
-from .answers import answer_rows, classes_named, code_answers, plain_answers
+from .answers import answer_rows, classes_named, code_answers, plain_answers, wholes_of
 from .dataset import IGNORE, ClassInfo
 from .errors import DatasetError
 
@@ -222,6 +222,8 @@ def label_class_map(
         raise JobError(f"class {repeated[0]!r} is named twice")
     rows = answer_rows(labels, names)
     codes, table = code_answers(list(rows.values()), len(names))
+    whole_of = wholes_of(list(rows.values()), names)
+    classes = [replace(cls, part_of=whole_of.get(cls.name)) for cls in classes]
     return ClassMap(tuple(classes), dict(zip(rows, codes, strict=True)), table)
 
 

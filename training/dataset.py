@@ -7,7 +7,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,18 @@ IGNORE = UNLABELLED
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class: its value in the masks (1 is the first channel), its name and "#rrggbb"."""
+    """One class: its value in the masks (1 is the first channel), its name and "#rrggbb".
+
+    Attributes
+    ----------
+    part_of : str, optional
+        The class that contains it, as vegetation contains trees.
+    """
 
     value: int
     name: str
     color: str
+    part_of: str | None = None
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -192,7 +199,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """Return the sha256 of classes, lists and all files: equal sets have equal ones."""
         digest = hashlib.sha256()
-        fixed = [asdict(one) for one in self.classes], self.bands, self.data_type, self.rim
+        classes = [{"value": c.value, "name": c.name, "color": c.color} for c in self.classes]
+        fixed = classes, self.bands, self.data_type, self.rim
         digest.update(json.dumps(fixed).encode())
         if not is_plain(self.answers):
             digest.update(self.answers.tobytes())

@@ -99,9 +99,11 @@ def test_partial_labels_survive_their_listing():
 
 
 def test_a_class_whose_labels_are_all_of_another_is_part_of_it(nadir):
-    mapping = label_class_map(nadir)
-    assert wholes_of(mapping.answers) == [None, None, NAMES.index("vegetation"), None, None, None]
-    assert wholes_of(plain_answers(3)) == [None, None, None]
+    rows = list(answer_rows(nadir, NAMES).values())
+    assert wholes_of(rows, NAMES) == {"tree": "vegetation"}
+    assert [c.part_of for c in label_class_map(nadir).classes if c.name == "tree"] == ["vegetation"]
+    assert [c.part_of for c in label_class_map(nadir, ["tree", "water"]).classes] == [None, None]
+    assert wholes_of(plain_answers(3)[:4], ["a", "b", "c"]) == {}
 
 
 def test_pixels_are_counted_where_the_answer_is_known():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unet_segmenter.engine.raster import write_geotiff
 
 from tests.training.test_geo import box, grid_of, write_polygons
 from tests.training.tiny_fit import Listener
@@ -14,7 +15,6 @@ from training.errors import DatasetError
 from training.prepare import prepare
 from training.prepare_spec import PrepareSpec
 from unet_segmenter.engine.geometry import Shape2D
-from unet_segmenter.engine.raster import write_geotiff
 from unet_segmenter.engine.vector import read_labelled_polygons
 
 SHAPE = Shape2D(600, 800)

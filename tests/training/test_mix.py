@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Several data sets as one to learn: classes by name, shares, and refusals."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -104,3 +106,13 @@ def test_the_sky_keeps_a_code_of_its_own_where_it_is_not_learned(sets):
     assert mixed.parts[0].codes[1] == mixed.sky_code
     assert mixed.answers[mixed.sky_code].tolist() == [NO]
     assert mix_datasets([(dataset, 1.0)]).sky_code == 1
+
+
+def test_a_part_keeps_its_whole_where_both_are_learned(sets):
+    path = sets[1].folder / "dataset.json"
+    told = json.loads(path.read_text())
+    told["classes"][1]["part_of"] = "water"
+    path.write_text(json.dumps(told))
+    shares = [(sets[0], 0.5), (Dataset.open(sets[1].folder), 0.5)]
+    assert [c.part_of for c in mix_datasets(shares).classes] == [None, "water", None]
+    assert [c.part_of for c in mix_datasets(shares, ["meadow", "road"]).classes] == [None, None]
