@@ -15,6 +15,7 @@ from unet_segmenter.engine.progress import Progress
 
 from .checkpoint import BEST, read_history
 from .crossvalidation_results import NAME
+from .leak_across import places_shared, warning_of
 from .recipe import Recipe
 from .run import (
     SPEC,
@@ -84,6 +85,8 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
         until = seconds_from_now(spec.minutes)
         title = f"Training {Path(spec.output).name}"
         _warn_of_squashing(recipe, progress)
+        if shared := warning_of(places_shared(recipe.dataset, progress)):
+            progress.log("warning", shared)
         ended = fit_recipe(recipe, training, held_out, folder, progress, title, until).ended
     if progress.cancelled():
         raise Cancelled(f"Cancelled before the export; the best weights are in {folder / BEST}.")

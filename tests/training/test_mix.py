@@ -5,12 +5,15 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.training.dataset_folder import write_dataset
+from tests.training.tiny_fit import Listener
 from training.answers import NO, OPEN, YES
 from training.chosen_classes import mix_datasets, recode
 from training.dataset import Dataset
 from training.errors import DatasetError
+from training.leak_across import places_shared, warning_of
 from training.picked_samples import Picked
 from training.recipe import Recipe
 from training.train_spec import TrainSpec
@@ -116,3 +119,20 @@ def test_a_part_keeps_its_whole_where_both_are_learned(sets):
     shares = [(sets[0], 0.5), (Dataset.open(sets[1].folder), 0.5)]
     assert [c.part_of for c in mix_datasets(shares).classes] == [None, "water", None]
     assert [c.part_of for c in mix_datasets(shares, ["meadow", "road"]).classes] == [None, None]
+
+
+def test_a_place_that_one_set_validates_on_and_another_learns_is_found(sets):
+    mixed = mix_datasets([(sets[0], 0.5), (sets[1], 0.5)])
+    assert places_shared(mixed, Listener()) == []
+    held_out, trained = sets[0].split("validation")[0], sets[1].split("train")[0]
+    with Image.open(held_out.image) as image:
+        copy = image.crop((0, 0, 32, 32))
+    copy.save(trained.image)
+    with Image.open(held_out.image) as image:
+        image.crop((0, 0, 32, 32)).resize(image.size).save(held_out.image)
+    found = places_shared(mix_datasets([(sets[0], 0.5), (sets[1], 0.5)]), Listener())
+    assert [(one.held_out, one.trained) for one in found] == [
+        (f"first/{held_out.name}", f"second/{trained.name}")
+    ]
+    assert f"first/{held_out.name} and second/{trained.name}" in warning_of(found)
+    assert places_shared(mix_datasets([(sets[0], 1.0)]), Listener()) == []
