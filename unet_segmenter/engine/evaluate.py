@@ -17,6 +17,7 @@ from .errors import Cancelled, InputError
 from .evaluate_job import ClassScores, EvaluateJob, EvaluateResult
 from .evaluation_report import class_rows, evaluation_page
 from .geometry import PixelWindow
+from .input_state import check_unchanged, source_state
 from .metrics import (
     counts_of_confusion,
     frequency_weighted_iou,
@@ -65,7 +66,9 @@ def run_evaluate(job: EvaluateJob, progress: Progress) -> EvaluateResult:
         look = ClassLooks.of(job, source, reference)
         rows = BLOCK_SIZE + 2 * (job.tolerance + 1)
         stack.enter_context(gdal_settings(available_cores(), source.cache_for(rows)))
+        inputs = source_state((*source.files, *reference.files()))
         agreement = _compare(job, source, reference, aoi, progress)
+        check_unchanged(inputs)
         result = _result(job, agreement, look)
     for warning in result.warnings:
         progress.log("warning", warning)

@@ -89,7 +89,7 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
     result = _result(done, look, counts, store)
     if done.job.summary:
         made |= _report(result, done, store, look)
-    publish(made)
+    publish(made, store.inputs)
     return result
 
 

@@ -127,7 +127,7 @@ def finish_fusion(
     result = _result(done, store)
     if "SUMMARY" in done.outputs:
         made |= _report(result, done, store)
-    publish(made)
+    publish(made, store.inputs)
     return result
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..version import plugin_version
-from .block_job import check_outputs, fill, source_state, unfinished_map
+from .block_job import check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .checks import check_resolution, check_values, choose_bands
 from .errors import JobError
 from .finish import FinishedMap, finish
 from .geometry import PixelWindow
+from .input_state import source_state
 from .job import JobResult, JobSpec
 from .model_card import ModelCard, ModelClass
 from .model_library import ModelLibrary, default_library

@@ -37,6 +37,10 @@ class RasterReference:
         """Class values, and where there are any; shape (H, W) each."""
         return read_classes(self.source, self.band, window)
 
+    def files(self) -> tuple[Path, ...]:
+        """All files that are read while classes are compared."""
+        return self.source.files
+
     def names(self) -> dict[int, str]:
         """Names by class value, as far as known."""
         return self.source.class_names(self.band)
@@ -58,6 +62,10 @@ class PolygonReference:
         """Class values, and where there are any; shape (H, W) each."""
         values = self.polygons.burn(window, NODATA_VALUE).astype(np.uint8)
         return values, values != NODATA_VALUE
+
+    def files(self) -> tuple[Path, ...]:
+        """None: polygons are read at once."""
+        return ()
 
     def names(self) -> dict[int, str]:
         """Names by class value, as far as known."""

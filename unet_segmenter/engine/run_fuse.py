@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..version import plugin_version
-from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_job import Arrays, check_outputs, fill, unfinished_map
 from .block_store import BlockStore, os_errors_told
 from .fuse_block import FuseBlock, layers_of
 from .fuse_classes import Fusion, plan_fusion
 from .fuse_finish import FinishedFusion, conflict_image, finish_fusion
 from .fuse_job import METHODS, FuseJob, FuseResult
 from .geometry import PixelWindow
+from .input_state import source_state
 from .predictor import available_cores
 from .probability_source import ProbabilityStack, open_probabilities
 from .progress import Progress

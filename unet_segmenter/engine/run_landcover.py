@@ -13,13 +13,14 @@ from typing import Any
 
 from ..version import plugin_version
 from .block_flow import stop_if
-from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_job import Arrays, check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .class_changes import changed_pixels, class_changes, count_transitions
 from .fuse_block import FuseBlock, layers_of
 from .fuse_finish import QUICKLOOK_SIDE, FinishedFusion, QuicklookImage, finish_fusion
 from .fuse_job import METHODS
 from .geometry import PixelWindow
+from .input_state import source_state
 from .landcover_block import LandcoverBlock, LandcoverPixels, LandcoverReader, Refinement
 from .landcover_job import LandcoverJob, LandcoverResult
 from .landcover_plan import LandcoverPlan, plan_landcover

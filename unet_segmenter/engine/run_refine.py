@@ -11,11 +11,12 @@ from typing import Any
 
 from ..version import plugin_version
 from .block_flow import stop_if
-from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_job import Arrays, check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .class_changes import changed_pixels, class_changes, count_transitions
 from .crf_settings import CrfSettings
 from .geometry import PixelWindow
+from .input_state import source_state
 from .model_card import NODATA_VALUE
 from .output_layers import LayerMeaning, ground_areas, publish, software_tags, write_layers
 from .predictor import available_cores
@@ -89,9 +90,10 @@ def run_refine(job: RefineJob, progress: Progress) -> RefineResult:
             meanings = {"OUTPUT": LayerMeaning(("class",), map_source.looks)}
             tags = _tags(job, bands, value_range)
             with os_errors_told(store.folder):
-                publish(
-                    write_layers(store, job.outputs(), meanings, image.grid, tags, progress, cores)
+                made = write_layers(
+                    store, job.outputs(), meanings, image.grid, tags, progress, cores
                 )
+                publish(made, store.inputs)
     changed, mapped = changed_pixels(pairs)
     return RefineResult(
         outputs={name: str(Path(path).absolute()) for name, path in job.outputs().items()},
