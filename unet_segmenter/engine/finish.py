@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .block_flow import stop_if
 from .block_store import BlockStore
 from .geometry import PixelWindow
 from .job import JobResult, JobSpec
@@ -89,6 +90,7 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
     result = _result(done, look, counts, store)
     if done.job.summary:
         made |= _report(result, done, store, look)
+    stop_if(progress.cancelled)
     publish(made, store.inputs)
     return result
 

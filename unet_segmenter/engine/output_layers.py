@@ -118,6 +118,7 @@ def write_layers(
                 "colour table.",
             )
         made |= {path: target.with_name(path.name) for path in _raster_last(whole, raster)}
+    stop_if(progress.cancelled)  # a cancel while the last raster was written is no success
     return made
 
 

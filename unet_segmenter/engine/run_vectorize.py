@@ -86,6 +86,7 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
             except Cancelled as error:
                 raise Cancelled("The run was cancelled; nothing was written.") from error
             file.set_style(polygon_qml(table.looks(), "class"))
+            stop_if(progress.cancelled)
             publish({whole: output}, inputs)
     if not table.written and not table.left_out:
         warnings += (f"{job.input} has no pixel of the classes wanted: the layer is empty.",)

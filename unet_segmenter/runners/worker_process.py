@@ -207,6 +207,10 @@ class _Conversation:
         elif isinstance(self._end, Result):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(SECONDS_FOR_AN_END)
+            if self._cancelled_at is not None:
+                raise Cancelled(
+                    "The run was cancelled as it ended: the files that it wrote are whole."
+                )
             return self._end.result
         raise self._error()
 
