@@ -18,6 +18,9 @@ from .prepare_sample import Record
 from .prepare_spec import PrepareSpec
 from .prepare_split import Split
 
+ROOM = 0.25
+"""How far beyond the images' own values those of other scenes may lie, as a share of them."""
+
 _FIELDS = ("name", "split", "group", "image", "mask", "height", "width")
 
 
@@ -27,8 +30,6 @@ def describe_dataset(
     """Return what dataset.json holds, but for leak and balance."""
     first = kept[0]
     taught = [record for record in kept if split.side_of[record.name] == "train"]
-    lowest, highest = min(r.lowest for r in kept), max(r.highest for r in kept)
-    is_byte = first.data_type == "uint8"
     gsd = spec.gsd or reader.gsd
     bands = reader.bands if len(reader.bands) == first.bands else _band_names(first.bands)
     return {
@@ -38,9 +39,9 @@ def describe_dataset(
         "classes": [asdict(cls) for cls in mapping.classes],
         "bands": list(bands),
         "data_type": first.data_type,
-        "value_range": [0, 255]
-        if is_byte
-        else [lowest, highest if highest > lowest else lowest + 1],
+        "value_range": value_range(
+            first.data_type, min(r.lowest for r in kept), max(r.highest for r in kept)
+        ),
         "gsd": None if gsd is None else gsd / spec.scale,
         "rim": reader.rim if spec.rim is None else spec.rim,
         "license": spec.license or reader.license,
@@ -50,6 +51,25 @@ def describe_dataset(
         "split": {"method": split.method, "seed": spec.seed, "notes": list(split.notes)},
         "scaling": _scaling(taught),
     }
+
+
+def value_range(data_type: str, lowest: float, highest: float) -> list[float]:
+    """Return the values that images of the kind may have: those seen, with room for other light.
+
+    Of bytes all that there are. Where no value is negative, values begin at 0. All others may lie
+    a quarter of the largest magnitude beyond what was seen, but for the limits of whole numbers.
+    """
+    if data_type == "uint8":
+        return [0, 255]
+    room = ROOM * max(abs(lowest), abs(highest))
+    low, high = (0.0 if lowest >= 0 else lowest - room), highest + room
+    if np.issubdtype(data_type, np.integer):
+        limits = np.iinfo(data_type)
+        low, high = max(np.floor(low), limits.min), min(np.ceil(high), limits.max)
+    else:
+        # Such as the type holds, so that a value at the limit lies within it.
+        low, high = np.array([low, high]).astype(data_type)
+    return [float(low), float(high) if high > low else float(low) + 1]
 
 
 def _sources(spec: PrepareSpec, reader: Reader, mapping: ClassMap) -> list[dict[str, Any]]:

@@ -154,7 +154,7 @@ def test_nodata_does_not_reach_the_prepared_values(tmp_path):
             dataset.nodata = -9999
     spec = PrepareSpec(str(tmp_path / "set"), str(tmp_path / "out"), split="random")
     dataset = prepare(spec, SilentProgress())
-    assert dataset.value_range == (1, 6)
+    assert dataset.value_range == (0, 7.5)
     for sample in dataset.samples:
         assert (dataset.read(sample)[1][:10] == IGNORE).all()
 
