@@ -14,6 +14,7 @@ import numpy as np
 from .classes import ClassMap
 from .dataset import FORMAT, FORMAT_VERSION, SPLITS
 from .datasets import Reader
+from .encoder_lite import MEAN
 from .prepare_sample import Record
 from .prepare_spec import PrepareSpec
 from .prepare_split import Split
@@ -42,7 +43,8 @@ def describe_dataset(
         "value_range": value_range(
             first.data_type, min(r.lowest for r in kept), max(r.highest for r in kept)
         ),
-        "gsd": None if gsd is None else gsd / spec.scale,
+        # Samples that were brought to one size may differ in it.
+        "gsd": None if gsd is None else gsd / float(np.median([r.zoom for r in kept])),
         "rim": reader.rim if spec.rim is None else spec.rim,
         "license": spec.license or reader.license,
         "citation": spec.citation or reader.citation,
@@ -72,6 +74,16 @@ def value_range(data_type: str, lowest: float, highest: float) -> list[float]:
     return [float(low), float(high) if high > low else float(low) + 1]
 
 
+def nodata_fill(data_type: str, mean: Sequence[float]) -> np.ndarray:
+    """Return the value (B,) that nodata holds in the samples: the mean by which they are scaled.
+
+    For a map, nodata becomes 0 after scaling. Bytes are scaled for the pretrained networks, with
+    one mean whatever the images; other types by the training images' ``mean``.
+    """
+    fill = np.full(len(mean), MEAN[0]) if data_type == "uint8" else np.asarray(mean, np.float64)
+    return np.rint(fill) if np.issubdtype(data_type, np.integer) else fill
+
+
 def _sources(spec: PrepareSpec, reader: Reader, mapping: ClassMap) -> list[dict[str, Any]]:
     """Say where the samples come from and what became of the classes; no path of this machine."""
     names = {cls.value: cls.name for cls in mapping.classes} | {0: None, 255: "ignored"}
@@ -96,7 +108,7 @@ def _band_names(count: int) -> tuple[str, ...]:
 
 
 def _scaling(records: Sequence[Record]) -> dict[str, list[float]]:
-    count = sum(record.height * record.width for record in records)
+    count = sum(record.known for record in records)
     mean = sum(record.total for record in records) / count
     variance = np.maximum(sum(record.squares for record in records) / count - mean**2, 0)
     stddev = np.where(variance > 0, np.sqrt(variance), 1.0)  # a constant band is only shifted

@@ -24,12 +24,12 @@ from unet_segmenter.engine.vector import read_labelled_polygons, read_polygons
 from ..chips import chip_windows
 from ..classes import SourceClass
 from ..errors import DatasetError
+from ..images import possible_values
 from ..palette import color_of, read_palette
 
 UNLABELLED = "unlabelled"
 """The class of labelled areas outside of all polygons."""
 _RASTERS = (".tif", ".tiff", ".img", ".vrt", ".jp2", ".png", ".asc")
-_EVERYTHING = (-np.inf, np.inf)
 _COUNTED = 1024  # px, side of the blocks in which the classes of a raster are looked for
 _MOST_CLASSES = 254
 
@@ -87,6 +87,7 @@ class GeoChips:
         self._lock = threading.Lock()
         try:
             self._raster = RasterSource(source.raster)
+            self._values = possible_values(self._raster.dtype)
             self.bands = self._band_names()
             self._read_labels()
             self._areas = self._read_areas()
@@ -101,9 +102,9 @@ class GeoChips:
             f"{self.title}_r{window.row:0{digits}d}_c{window.col:0{digits}d}": window
             for window in windows
         }
-        # What nodata becomes: nothing after scaling, so that it does not teach.
+        # What nodata holds until the scaling is known.
         pixels = self._raster.sample(
-            self._bands, _EVERYTHING, PixelWindow.of_shape(self._raster.grid.shape)
+            self._bands, self._values, PixelWindow.of_shape(self._raster.grid.shape)
         )
         if not pixels.size:
             raise DatasetError(f"{source.raster}: holds nothing but nodata")
@@ -132,6 +133,11 @@ class GeoChips:
         image = np.ascontiguousarray(pixels)
         image[~valid] = self._fill
         return image
+
+    def nodata(self, name: str) -> np.ndarray | None:
+        """Return where a chip holds nothing, (H, W) bool, or None."""
+        valid = self._read(name)[1]
+        return None if valid.all() else ~valid
 
     def labels(self, name: str) -> np.ndarray:
         """Return the ids (H, W) int32 of a chip; -1 at nodata and outside of the areas."""
@@ -166,7 +172,7 @@ class GeoChips:
     def _read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         with self._lock:
             try:
-                return self._raster.read(self._windows[name], self._bands, _EVERYTHING)
+                return self._raster.read(self._windows[name], self._bands, self._values)
             except InputError as error:
                 raise DatasetError(str(error)) from error
 
