@@ -72,6 +72,15 @@ def nodata_of(path: Path) -> np.ndarray | None:
     return nodata if nodata.any() else None
 
 
+def possible_values(data_type: str) -> tuple[float, float]:
+    """Return between which values a nodata value is one that data may have, too.
+
+    The engine asks the model's range of values: such a pixel lacks data only if all bands hold it,
+    with any other value if one does. Before the range is known, 0 and any byte may be data.
+    """
+    return (0, 255) if data_type == "uint8" else (0, 0)
+
+
 def palette_of(path: Path) -> np.ndarray | None:
     """Return the colours (N, 3) uint8 by index of an indexed picture or raster, or None."""
     if _needs_gdal(path):
@@ -151,5 +160,5 @@ def _read_raster(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with _raster(path) as raster:
         bands = raster.data_bands or tuple(range(1, raster.count + 1))
         window = PixelWindow.of_shape(raster.grid.shape)
-        pixels, valid = raster.read(window, bands, (-np.inf, np.inf))
+        pixels, valid = raster.read(window, bands, possible_values(raster.dtype))
         return np.ascontiguousarray(pixels), valid

@@ -22,6 +22,7 @@ from ..chip_plan import ChipPlan, plan_chips
 from ..chips import chip_windows
 from ..classes import SourceClass
 from ..errors import DatasetError
+from ..images import possible_values
 from ..palette import color_of, read_palette
 from ..prepare_spec import LABELLED
 
@@ -29,7 +30,6 @@ UNLABELLED = "unlabelled"
 """The class of labelled areas outside of all polygons."""
 AUTO, EVERYTHING, SAMPLES = LABELLED
 _RASTERS = (".tif", ".tiff", ".img", ".vrt", ".jp2", ".png", ".asc")
-_EVERYTHING = (-np.inf, np.inf)
 _COUNTED = 1024  # px, side of the blocks in which the classes of a raster are looked for
 _MOST_CLASSES = 254
 
@@ -102,6 +102,7 @@ class GeoChips:
         self._lock = threading.Lock()
         try:
             self._raster = RasterSource(source.raster)
+            self._values = possible_values(self._raster.dtype)
             self.bands = self._band_names()
             self._read_labels()
             self._areas = self._read_areas()
@@ -115,9 +116,9 @@ class GeoChips:
         if source.side:
             shape = self._raster.grid.shape
             self._cut(chip_windows(shape, source.side, source.overlap))
-        # What nodata becomes: nothing after scaling, so that it does not teach.
+        # What nodata holds until the scaling is known.
         pixels = self._raster.sample(
-            self._bands, _EVERYTHING, PixelWindow.of_shape(self._raster.grid.shape)
+            self._bands, self._values, PixelWindow.of_shape(self._raster.grid.shape)
         )
         if not pixels.size:
             raise DatasetError(f"{source.raster}: holds nothing but nodata")
@@ -184,6 +185,11 @@ class GeoChips:
         image[~valid] = self._fill
         return image
 
+    def nodata(self, name: str) -> np.ndarray | None:
+        """Return where a chip holds nothing, (H, W) bool, or None."""
+        valid = self._read(name)[1]
+        return None if valid.all() else ~valid
+
     def labels(self, name: str) -> np.ndarray:
         """Return the ids (H, W) int32 of a chip; -1 where nothing is known."""
         _pixels, valid = self._read(name)
@@ -243,7 +249,7 @@ class GeoChips:
     def _read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         with self._lock:
             try:
-                return self._raster.read(self._windows[name], self._bands, _EVERYTHING)
+                return self._raster.read(self._windows[name], self._bands, self._values)
             except InputError as error:
                 raise DatasetError(str(error)) from error
 
