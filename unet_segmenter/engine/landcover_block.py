@@ -20,7 +20,7 @@ from .model_card import NODATA_VALUE, UNKNOWN_VALUE
 from .refine import refine, refine_block, unary_from_labels
 from .refine_blocks import BEFORE
 from .segment_block import BlockPixels, SegmentBlock
-from .shares import FloatArray, decode_shares, encode_shares
+from .shares import FloatArray, rounded_shares
 from .staged_network import StagedNetwork
 from .tiling import Block
 
@@ -175,7 +175,10 @@ class LandcoverBlock:
             self._predicted(network, run, block)
             for network, run in zip(self.plan.networks, self.runs)
         ]
-        planes = np.stack([by_network[n][k] for n, k in self.plan.channels])
+        if self.plan.channels == tuple((0, k) for k in range(len(by_network[0]))):
+            planes = by_network[0]  # as they are: no copy
+        else:
+            planes = np.stack([by_network[n][k] for n, k in self.plan.channels])
         return np.moveaxis(self._as_written(planes, block.wanted), 0, -1)
 
     def _predicted(self, network: Network, run: SegmentBlock, block: LandcoverPixels) -> FloatArray:
@@ -194,10 +197,7 @@ class LandcoverBlock:
 
     def _as_written(self, planes: FloatArray, valid: Mask) -> FloatArray:
         """Shares as a raster of the type of the probabilities gives them back."""
-        if self.fuse.share_type == "float32":
-            return planes
-        steps: ByteArray = encode_shares(planes, valid, "uint8").astype(np.uint8, copy=False)
-        return decode_shares(steps)[0]
+        return planes if self.fuse.share_type == "float32" else rounded_shares(planes, valid)
 
     def _refined(self, block: LandcoverPixels, probabilities: FloatArray) -> ByteArray:
         """Classes of the written window, after CRF and majority filter."""
