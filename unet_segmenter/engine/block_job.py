@@ -124,6 +124,7 @@ def fill(
     concurrency: int,
     batch: int = 1,
     wanted: Callable[[Block], bool] | None = None,
+    ended: Callable[[], None] = lambda: None,
 ) -> None:
     """Compute the blocks that a store lacks: one thread reads ahead, one writes.
 
@@ -149,6 +150,8 @@ def fill(
     wanted : callable, optional
         Whether any pixel of a block is wanted; one of which none is costs no reading, no
         computing, and no room. By default all are.
+    ended : callable
+        Called when the run ends, before what is being read is waited for.
 
     Raises
     ------
@@ -174,6 +177,7 @@ def fill(
         compute,
         concurrency=concurrency,
         cancelled=progress.cancelled,
+        ended=ended,
     )
     # Closed when a write fails, too: its thread reads from rasters that the caller closes next.
     with closing(steps):
