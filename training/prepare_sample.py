@@ -21,7 +21,7 @@ from .prepare_spec import LEAST_SIDE
 from .similarity import describe
 
 if TYPE_CHECKING:
-    from unet_segmenter.engine.raster import RasterGrid
+    from unet_segmenter.engine.rasters.grid import RasterGrid
 
 _COPIED = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 

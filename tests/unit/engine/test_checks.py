@@ -18,7 +18,7 @@ from unet_segmenter.engine.checks import check_values
 from unet_segmenter.engine.errors import InputError
 from unet_segmenter.engine.geometry import PixelWindow
 from unet_segmenter.engine.model_card import ModelCard
-from unet_segmenter.engine.raster import RasterSource
+from unet_segmenter.engine.rasters.source import RasterSource
 
 BANDS = (1, 2, 3)
 
