@@ -13,7 +13,6 @@ pytest.importorskip("keras", reason="training needs keras")
 from tests.training.dataset_folder import write_dataset
 from tests.training.tiny_fit import Listener
 from training import first_weights
-from training.dataset import Dataset
 from training.encoder_lite import SOURCE
 from training.first_weights import encoder_file, set_first_weights
 from training.presets import PRESETS
@@ -55,7 +54,7 @@ def test_the_weights_that_the_set_up_brought_are_used_unless_something_else_is_a
 @pytest.fixture
 def recipe(tmp_path) -> Recipe:
     data = write_dataset(tmp_path / "data", size=(32, 48))
-    return Recipe.of(TrainSpec(str(data), str(tmp_path / "model"), size=32), Dataset.open(data))
+    return Recipe.of(TrainSpec(str(data), str(tmp_path / "model"), size=32))
 
 
 def test_weights_that_are_not_there_are_told_in_one_line_with_how_to_get_them(
