@@ -91,7 +91,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
     cores = available_cores()
     check_outputs(job.outputs())
     card = open_model(job.model, library or default_library())
-    with RasterSource(job.input) as source, gdal_settings(cores):
+    with gdal_settings(cores), RasterSource(job.input) as source:
         plan = _plan(job, card, source)
         for warning in plan.warnings:
             progress.log("warning", warning)

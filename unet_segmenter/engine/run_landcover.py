@@ -65,7 +65,7 @@ def run_landcover(
     started, cores = time.monotonic(), available_cores()
     outputs = job.outputs()
     check_outputs(outputs)
-    with RasterSource(job.input) as source, gdal_settings(cores):
+    with gdal_settings(cores), RasterSource(job.input) as source:
         plan = plan_landcover(job, source, library or default_library())
         if plan.crf and job.crf is None:
             progress.log("info", _BY_CARD)

@@ -7,6 +7,7 @@ import html
 import math
 import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..errors import InputError
 from ..geometry import PixelWindow
 from .gdal import CACHE, reason_of
 from .grid import RasterGrid, grid_of
+from .remote import is_remote, source_settings, why_not_opened, why_not_read
 
 _SAMPLE_SIDE = 128
 _SAMPLES_A_SIDE = 6
@@ -46,12 +48,15 @@ class RasterSource:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._is_remote = is_remote(path)
         try:
-            with warnings.catch_warnings():  # a missing CRS is told by `checks`, in its words
+            # A missing CRS is told by `checks`, in its words.
+            with warnings.catch_warnings(), self._settings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
                 self._dataset = rasterio.open(path)
         except rasterio.errors.RasterioIOError as error:
-            raise InputError(_why_not_opened(path, error)) from error
+            why = why_not_opened if self._is_remote else _why_not_opened
+            raise InputError(why(path, error)) from error
         self._opened = [self._dataset]
         self._take_up(path)
 
@@ -128,6 +133,9 @@ class RasterSource:
             ),
             None,
         )
+
+    def _settings(self) -> rasterio.Env:
+        return rasterio.Env(**source_settings(self._is_remote))
 
     def __enter__(self) -> RasterSource:
         """Enter a context that closes the raster."""
@@ -305,23 +313,30 @@ class RasterSource:
     def _read(
         self, window: PixelWindow, bands: tuple[int, ...], shape: tuple[int, int] | None = None
     ) -> NDArray[np.generic]:
+        if len({self._dataset.dtypes[band - 1] for band in bands}) > 1:
+            # A virtual raster may join bands of different types.
+            return np.concatenate([self._read(window, (band,), shape) for band in bands])
         out_shape = None if shape is None else (len(bands), *shape)
-        one_type = len({self._dataset.dtypes[band - 1] for band in bands}) == 1
-        try:
-            values: NDArray[np.generic]
-            if one_type:
-                values = self._dataset.read(
+        # A virtual raster opens its parts as it reads them.
+        with self._settings() if self._is_remote else nullcontext():
+            try:
+                values: NDArray[np.generic] = self._dataset.read(
                     list(bands), window=_window(window), out_shape=out_shape
                 )
-            else:  # a virtual raster may join bands of different types
-                values = np.concatenate([self._read(window, (band,), shape) for band in bands])
-        except rasterio.errors.RasterioIOError as error:
-            raise InputError(
-                f"{self.path} cannot be read at rows {window.row}-{window.row_stop - 1}, columns "
-                f"{window.col}-{window.col_stop - 1}: it is damaged or cut off. Copy it again "
-                f"from its source. ({reason_of(error)})"
-            ) from error
+            except rasterio.errors.RasterioIOError as error:
+                raise InputError(self._why_not_read(window, error)) from error
         return values
+
+    def _why_not_read(self, window: PixelWindow, error: BaseException) -> str:
+        place = (
+            f"rows {window.row}-{window.row_stop - 1}, columns {window.col}-{window.col_stop - 1}"
+        )
+        if self._is_remote:
+            return why_not_read(self.path, place, error)
+        return (
+            f"{self.path} cannot be read at {place}: it is damaged or cut off. Copy it again "
+            f"from its source. ({reason_of(error)})"
+        )
 
     def _valid(
         self,
