@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..version import plugin_version
+from .block_flow import stop_if
 from .block_job import check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .checks import check_resolution, check_values, choose_bands
@@ -30,8 +31,8 @@ from .predictor import Predictor, PredictorOptions, available_cores, open_predic
 from .progress import Progress
 from .rasters.gdal import gdal_settings
 from .rasters.grid import RasterGrid
+from .rasters.image import ImageSource
 from .rasters.polygons import AreaOfInterest
-from .rasters.source import RasterSource
 from .region import wanted_area, wanted_region
 from .segment_block import BlockPixels, BlockResult, SegmentBlock
 from .tiling import Block, BlockGrid
@@ -91,7 +92,10 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
     cores = available_cores()
     check_outputs(job.outputs())
     card = open_model(job.model, library or default_library())
-    with gdal_settings(cores), RasterSource(job.input) as source:
+    with (
+        gdal_settings(cores),
+        ImageSource(job.input, job.source_options(), lambda: stop_if(progress.cancelled)) as source,
+    ):
         plan = _plan(job, card, source)
         for warning in plan.warnings:
             progress.log("warning", warning)
@@ -105,6 +109,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
                 predictor = _compute_blocks(plan, source, store, progress, cores)
             finished = FinishedMap(
                 job=job,
+                source=source,
                 card=card,
                 classes=plan.classes,
                 grid=plan.grid.crop(plan.region),
@@ -122,7 +127,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
     return result
 
 
-def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
+def _plan(job: JobSpec, card: ModelCard, source: ImageSource) -> _Plan:
     classes = card.select(job.classes)
     bands = choose_bands(source, card, job.bands)
     region = wanted_region(source, job.extent)
@@ -155,7 +160,7 @@ def _layers(plan: _Plan) -> dict[str, Layer]:
     return layers
 
 
-def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
+def _signature(plan: _Plan, source: ImageSource) -> dict[str, object]:
     """What decides the pixels of a run: the job, and the state of what it reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
@@ -171,7 +176,7 @@ def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
 
 
 def _compute_blocks(
-    plan: _Plan, source: RasterSource, store: BlockStore, progress: Progress, cores: int
+    plan: _Plan, source: ImageSource, store: BlockStore, progress: Progress, cores: int
 ) -> Predictor:
     """Compute all blocks that the store lacks."""
     batch = plan.job.batch or 1
@@ -202,7 +207,7 @@ def _compute_blocks(
     return predictor
 
 
-def _read(plan: _Plan, source: RasterSource, block: Block) -> BlockPixels:
+def _read(plan: _Plan, source: ImageSource, block: Block) -> BlockPixels:
     wanted = plan.aoi.mask(block.write) if plan.aoi else np.ones(block.write.shape, bool)
     pixels, valid = source.read(block.read, plan.bands, plan.card.input.value_range)
     return BlockPixels(pixels, valid, wanted & valid[block.crop.slices], block.crop)
