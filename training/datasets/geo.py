@@ -14,6 +14,8 @@ import numpy as np
 from unet_segmenter.engine.errors import InputError
 from unet_segmenter.engine.geometry import PixelWindow
 from unet_segmenter.engine.rasters.grid import RasterGrid
+from unet_segmenter.engine.rasters.image import ImageSource
+from unet_segmenter.engine.rasters.options import SourceOptions
 from unet_segmenter.engine.rasters.polygons import AreaOfInterest, LabelledPolygons
 from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.engine.vector import read_labelled_polygons, read_polygons
@@ -53,6 +55,10 @@ class ChipSource:
         Class list of a class raster, or "" to take the ids as names.
     bands : tuple of int
         Bands, from 1; empty means all but alpha.
+    nodata : tuple of float
+        Values of the raster that are no data, beside its own.
+    crs : str
+        CRS of the raster, or "" for its own.
     side, overlap : int
         Of the chips, px. Side 0 leaves both to `GeoChips.plan`.
     """
@@ -66,6 +72,8 @@ class ChipSource:
     side: int = 512
     overlap: int = 0
     samples: str = AUTO
+    nodata: tuple[float, ...] = ()
+    crs: str = ""
 
     @property
     def open_elsewhere(self) -> bool:
@@ -101,7 +109,8 @@ class GeoChips:
         self._source = source
         self._lock = threading.Lock()
         try:
-            self._raster = RasterSource(source.raster)
+            options = SourceOptions(source.nodata, source.crs or None, source.bands)
+            self._raster = ImageSource(source.raster, options)
             self._values = possible_values(self._raster.dtype)
             self.bands = self._band_names()
             self._read_labels()
@@ -165,6 +174,10 @@ class GeoChips:
     def default_classes(self) -> tuple[str, ...]:
         """All classes that the labels name, but those outside of the polygons."""
         return tuple(cls.name for cls in self.classes if cls.name != UNLABELLED)
+
+    def warnings(self) -> list[str]:
+        """Return what the user should know of the raster before it teaches."""
+        return self._raster.warnings(self._values)
 
     def names(self) -> list[str]:
         """Return the names of the chips, in rows."""

@@ -177,6 +177,13 @@ def _heard(on_signal: Callable[[], None]) -> Iterator[None]:
         hears.close()
 
 
+NODATA_HELP = (
+    "values that are no data, beside the file's own. A value that data can have, such as 0 in a "
+    "photograph, marks the collar: pixels that hold it in all bands and are connected with the "
+    "image's edge. To know them costs a pass over the image"
+)
+
+
 def names(parts: Sequence[str]) -> tuple[str, ...]:
     """Names given one by one or separated by commas; see `name_lists`."""
     return tuple(name for part in parts for name in split_names(part))

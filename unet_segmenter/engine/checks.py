@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .errors import InputError, JobError
 from .geometry import PixelWindow
 from .model_card import ModelCard
+from .rasters.image import ImageSource
 from .rasters.source import RasterSource
 
 _STRAY_SHARE = 0.001
@@ -53,13 +54,13 @@ def choose_bands(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) 
 
 
 def check_values(
-    source: RasterSource, card: ModelCard, bands: tuple[int, ...], region: PixelWindow
+    source: ImageSource, card: ModelCard, bands: tuple[int, ...], region: PixelWindow
 ) -> list[str]:
     """Compare a sample of the raster's values with what the model was made for.
 
     Parameters
     ----------
-    source : RasterSource
+    source : ImageSource
         The raster.
     card : ModelCard
         The model.
@@ -79,10 +80,10 @@ def check_values(
         If the values are on another scale, or there is no data at all.
     """
     low, high = card.input.value_range
+    warnings = source.warnings((low, high), region)
     sample = source.sample(bands, (low, high), region).astype(np.float64)
     if not sample.size:
-        return [f"{source.path} seems to hold nothing but nodata."]
-    warnings = []
+        return [*warnings, f"{source.path} seems to hold nothing but nodata."]
     outside = float(np.mean((sample < low) | (sample > high)))
     found = f"values from {sample.min():g} to {sample.max():g}"
     wanted = f"the model {card.name} was made for {low:g} to {high:g}"

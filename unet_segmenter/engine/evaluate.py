@@ -27,6 +27,7 @@ from .metrics import (
 from .predictor import available_cores
 from .progress import Progress
 from .rasters.gdal import gdal_settings
+from .rasters.options import SourceOptions
 from .rasters.polygons import AreaOfInterest
 from .rasters.source import RasterSource
 from .reference import ClassLooks, Reference, check_class_band, open_reference, read_classes
@@ -57,7 +58,7 @@ def run_evaluate(job: EvaluateJob, progress: Progress) -> EvaluateResult:
     """
     check_folders(job.outputs())
     with gdal_settings(available_cores()), ExitStack() as stack:
-        source = stack.enter_context(RasterSource(job.input))
+        source = stack.enter_context(RasterSource(job.input, SourceOptions(job.nodata)))
         check_class_band(source, job.band)
         reference = open_reference(job, source, stack)
         aoi = None

@@ -16,8 +16,8 @@ from .model_library import ModelLibrary
 from .open_model import open_model
 from .predictor import runs_in_parts
 from .rasters.grid import RasterGrid
+from .rasters.image import ImageSource
 from .rasters.polygons import AreaOfInterest
-from .rasters.source import RasterSource
 from .region import wanted_area, wanted_region
 from .tiling import Block, BlockGrid
 
@@ -155,7 +155,7 @@ class LandcoverPlan:
         return PixelWindow(row, col, window.height, window.width)
 
 
-def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrary) -> LandcoverPlan:
+def plan_landcover(job: LandcoverJob, source: ImageSource, library: ModelLibrary) -> LandcoverPlan:
     """Settle a run.
 
     Raises

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..version import plugin_version
-from .block_flow import one_at_a_time
+from .block_flow import one_at_a_time, stop_if
 from .block_job import check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .checks import check_resolution, check_values, choose_bands
@@ -40,8 +40,8 @@ from .predictor import (
 from .progress import Progress
 from .rasters.gdal import gdal_settings
 from .rasters.grid import RasterGrid
+from .rasters.image import ImageSource
 from .rasters.polygons import AreaOfInterest
-from .rasters.source import RasterSource
 from .region import wanted_area, wanted_region
 from .segment_block import BlockPixels, BlockResult, SegmentBlock
 from .staged_network import Reader, StagedNetwork
@@ -103,7 +103,10 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
     cores = available_cores()
     check_outputs(job.outputs())
     card = open_model(job.model, library or default_library())
-    with RasterSource(job.input) as source, gdal_settings(cores):
+    with (
+        gdal_settings(cores),
+        ImageSource(job.input, job.source_options(), lambda: stop_if(progress.cancelled)) as source,
+    ):
         plan = _plan(job, card, source)
         for warning in plan.warnings:
             progress.log("warning", warning)
@@ -117,6 +120,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
                 runtime, precision = _compute_blocks(plan, source, store, progress, cores)
             finished = FinishedMap(
                 job=job,
+                source=source,
                 card=card,
                 classes=plan.classes,
                 grid=plan.grid.crop(plan.region),
@@ -134,7 +138,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
     return result
 
 
-def _plan(job: JobSpec, card: ModelCard, source: RasterSource) -> _Plan:
+def _plan(job: JobSpec, card: ModelCard, source: ImageSource) -> _Plan:
     classes = card.select(job.classes)
     bands = choose_bands(source, card, job.bands)
     region = wanted_region(source, job.extent)
@@ -171,7 +175,7 @@ def _layers(plan: _Plan) -> dict[str, Layer]:
     return layers
 
 
-def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
+def _signature(plan: _Plan, source: ImageSource) -> dict[str, object]:
     """What decides the pixels of a run: the job, and the state of what it reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
@@ -187,7 +191,7 @@ def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
 
 
 def _compute_blocks(
-    plan: _Plan, source: RasterSource, store: BlockStore, progress: Progress, cores: int
+    plan: _Plan, source: ImageSource, store: BlockStore, progress: Progress, cores: int
 ) -> tuple[str, str]:
     """Compute all blocks that the store lacks; runtime and precision that did it."""
 

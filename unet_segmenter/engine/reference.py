@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from .warp_hint import how_to_align
 PALETTE = (
     "#bdbdbd", "#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d",
 )  # fmt: skip
+
+
+# No amounts: a nodata value marks every pixel that holds it.
+_NO_VALUES = (math.inf, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ def read_classes(
     source: RasterSource, band: int, window: PixelWindow
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Class values, and where there are any; 255 is nodata whether the raster says so or not."""
-    pixels, valid = source.read(window, (band,), (0, NODATA_VALUE))
+    pixels, valid = source.read(window, (band,), _NO_VALUES)
     values: NDArray[np.uint8] = pixels[..., 0].view()  # type: ignore[assignment]
     if pixels.dtype != np.uint8:
         seen = pixels[..., 0][valid].astype(np.float64)

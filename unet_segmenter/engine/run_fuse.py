@@ -24,6 +24,7 @@ from .predictor import available_cores
 from .probability_source import ProbabilityStack, open_probabilities
 from .progress import Progress
 from .rasters.gdal import gdal_settings
+from .rasters.options import nodata_tag
 from .shares import FloatArray
 from .tiling import BlockGrid
 
@@ -53,7 +54,9 @@ def run_fuse(job: FuseJob, progress: Progress) -> FuseResult:
     outputs = job.outputs()
     check_outputs(outputs)
     with gdal_settings(cores), ExitStack() as stack:
-        inputs = open_probabilities(job.inputs, job.class_names, stack, align=job.align)
+        inputs = open_probabilities(
+            job.inputs, job.class_names, stack, align=job.align, nodata=job.nodata
+        )
         fusion = plan_fusion(inputs.classes, job)
         for warning in fusion.warnings:
             progress.log("warning", warning)
@@ -71,7 +74,10 @@ def run_fuse(job: FuseJob, progress: Progress) -> FuseResult:
                 outputs=outputs,
                 fusion=fusion,
                 grid=inputs.grid,
-                tags={"INPUT": ",".join(Path(path).name for path in job.inputs)},
+                tags={
+                    "INPUT": ",".join(Path(path).name for path in job.inputs),
+                    **nodata_tag(job.nodata),
+                },
                 facts=_facts(job, fusion),
                 image=conflict_image,
                 blocks=len(blocks),

@@ -40,7 +40,8 @@ from .predictor import (
 )
 from .progress import Progress
 from .rasters.gdal import gdal_settings
-from .rasters.source import RasterSource
+from .rasters.image import ImageSource
+from .rasters.options import nodata_tag
 from .refine_blocks import BEFORE
 from .refine_job import switch_warnings
 from .segment_block import SegmentBlock
@@ -77,7 +78,10 @@ def run_landcover(
     started, cores = time.monotonic(), available_cores()
     outputs = job.outputs()
     check_outputs(outputs)
-    with RasterSource(job.input) as source, gdal_settings(cores):
+    with (
+        gdal_settings(cores),
+        ImageSource(job.input, job.source_options(), lambda: stop_if(progress.cancelled)) as source,
+    ):
         plan = plan_landcover(job, source, library or default_library())
         if plan.crf and job.crf is None:
             progress.log("info", _BY_CARD)
@@ -153,7 +157,7 @@ def _opened(
     return open_predictor(network.card, job.runtime, options)
 
 
-def _signature(job: LandcoverJob, plan: LandcoverPlan, source: RasterSource) -> dict[str, Any]:
+def _signature(job: LandcoverJob, plan: LandcoverPlan, source: ImageSource) -> dict[str, Any]:
     """What decides the pixels of a run: the job, and the state of what it reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
@@ -172,7 +176,7 @@ def _fill(
     job: LandcoverJob,
     plan: LandcoverPlan,
     fuse: FuseBlock,
-    source: RasterSource,
+    source: ImageSource,
     store: BlockStore,
     progress: Progress,
     cores: int,
@@ -237,6 +241,7 @@ def _tags(job: LandcoverJob, plan: LandcoverPlan) -> dict[str, str]:
     files = {file.sha256 for card in plan.cards for file in card.files if file.format == "onnx"}
     return {
         "INPUT": Path(job.input).name,
+        **nodata_tag(job.nodata),
         "MODELS": ",".join(card.name for card in plan.cards),
         "MODEL_SHA256": ",".join(sorted(files)),
         "CRF": _crf_text(job),
@@ -282,7 +287,7 @@ def _facts(
     }
 
 
-def _image(plan: LandcoverPlan, source: RasterSource, store: BlockStore) -> QuicklookImage:
+def _image(plan: LandcoverPlan, source: ImageSource, store: BlockStore) -> QuicklookImage:
     reading = plan.networks[0].reading
     pixels, valid = source.overview(reading.bands, QUICKLOOK_SIDE, reading.value_range, plan.region)
     return QuicklookImage(pixels, valid, reading.value_range, "Left: the image.")

@@ -72,7 +72,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
     started = time.monotonic()
     cores = available_cores()
     check_outputs(job.outputs())
-    with RasterSource(job.input) as source, gdal_settings(cores):
+    with gdal_settings(cores), RasterSource(job.input) as source:
         check_class_band(source, job.band)
         min_pixels = _min_pixels(job, source.grid)
         blocks = BlockGrid.cover(
