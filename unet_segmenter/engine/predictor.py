@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .errors import JobError, ModelError, RuntimeMissingError
 from .geometry import PixelWindow, Shape2D
 from .model_card import ModelCard, ModelFile
+from .remedies import set_up
 from .stage_tiles import plan_tiles
 from .staged_network import Reader, StagedNetwork
 
@@ -274,6 +275,6 @@ def _open(name: str, card: ModelCard, options: PredictorOptions) -> Predictor:
     except ImportError as error:
         raise RuntimeMissingError(
             f"The runtime {name} is not installed in the engine's environment ({error}). "
-            f"Run 'Set up environment', or choose another runtime."
+            f"{set_up(training=name == 'tensorflow')} Or choose another runtime."
         ) from error
     return predictor

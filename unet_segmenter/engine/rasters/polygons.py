@@ -114,6 +114,14 @@ class LabelledPolygons:
         bounds = [rasterio.features.bounds(shape) for shape, _ in self._shapes]
         self._bounds = np.array(bounds, np.float64).reshape(-1, 4)
 
+    @property
+    def touch_grid(self) -> bool:
+        """Whether the bounds of a polygon touch the grid."""
+        xmin, ymin, xmax, ymax = self._grid.bounds()
+        left, bottom, right, top = self._bounds.T
+        meets = (left <= xmax) & (right >= xmin) & (bottom <= ymax) & (top >= ymin)
+        return bool(meets.any())
+
     def burn(self, window: PixelWindow, fill: int) -> NDArray[np.int32]:
         """Labels of the pixels whose centre lies in a polygon, `fill` elsewhere; shape (H, W)."""
         part = self._grid.crop(window)
