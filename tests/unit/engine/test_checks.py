@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from unet_segmenter.engine.raster import RasterSource
 
 from tests.toy_models import write_brightness_model
 from tests.toy_rasters import write_raster
@@ -18,7 +19,6 @@ from unet_segmenter.engine.checks import check_values
 from unet_segmenter.engine.errors import InputError
 from unet_segmenter.engine.geometry import PixelWindow
 from unet_segmenter.engine.model_card import ModelCard
-from unet_segmenter.engine.raster import RasterSource
 
 BANDS = (1, 2, 3)
 
