@@ -373,6 +373,12 @@ def test_polygons_whose_coordinates_do_not_fit_their_crs_are_named(
         GeoChips(ChipSource(raster, field="kind", **paths))
 
 
+def test_polygons_beside_the_raster_are_told_as_such(raster, tmp_path):
+    layer = write_polygons(tmp_path / "far.geojson", [(box(0, 10**6, 9, 9), {"kind": "a"})])
+    with pytest.raises(DatasetError, match=r"far\.geojson: no polygon lies where .* lies; check"):
+        GeoChips(ChipSource(raster, layer, field="kind"))
+
+
 def test_a_folder_given_as_labels_is_no_polygon_layer(raster, tmp_path):
     with pytest.raises(DatasetError, match=r"The polygon layer .* is not a polygon layer"):
         GeoChips(ChipSource(raster, str(tmp_path)))

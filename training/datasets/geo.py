@@ -321,6 +321,11 @@ class GeoChips:
         numbers = range(1, len(texts) + 1)
         with _naming(source.labels):
             self._polygons = LabelledPolygons(polygons, numbers, crs, self._raster.grid)
+        if not self._polygons.touch_grid:
+            raise DatasetError(
+                f"{source.labels}: no polygon lies where {self._raster.path} lies; check that "
+                "both have the right CRS"
+            )
 
     def _classes_of_raster(self) -> tuple[SourceClass, ...]:
         if self._source.palette:

@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from .errors import JobError, ModelError, RuntimeMissingError
 from .geometry import PixelWindow, Shape2D
 from .model_card import ModelCard, ModelFile
+from .remedies import set_up
 from .stage_tiles import plan_tiles
 from .staged_network import Reader, StagedNetwork
 
 FloatArray = NDArray[np.float32]
 
 # How runtimes say that memory ran out.
-_MEMORY = re.compile(r"bad.?alloc|out of memory|allocate memory|not enough memory", re.IGNORECASE)
+_MEMORY = re.compile(
+    r"bad.?alloc|out of memory|allocate (memory|\d+ bytes)|not enough memory", re.IGNORECASE
+)
 
 
 class Predictor(Protocol):
@@ -224,6 +227,11 @@ def as_fed(images: FloatArray, data_type: np.dtype[Any]) -> NDArray[Any]:
     return images.astype(data_type, copy=False)
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether a runtime says in its words that there was no memory."""
+    return isinstance(error, MemoryError) or _MEMORY.search(str(error)) is not None
+
+
 def run_error(path: Path, shape: tuple[int, ...], error: Exception) -> Exception:
     """What to raise where a runtime fails in the middle of a run.
 
@@ -242,7 +250,7 @@ def run_error(path: Path, shape: tuple[int, ...], error: Exception) -> Exception
         `MemoryError` where memory ran out, which is not the model's fault; else `ModelError`.
     """
     reason = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or _MEMORY.search(reason):
+    if ran_out_of_memory(error):
         return MemoryError(reason)
     return ModelError(
         f"{path} opens, but fails when it is run on images of the shape {shape}: {reason}. Try "
@@ -274,6 +282,6 @@ def _open(name: str, card: ModelCard, options: PredictorOptions) -> Predictor:
     except ImportError as error:
         raise RuntimeMissingError(
             f"The runtime {name} is not installed in the engine's environment ({error}). "
-            f"Run 'Set up environment', or choose another runtime."
+            f"{set_up(training=name == 'tensorflow')} Or choose another runtime."
         ) from error
     return predictor

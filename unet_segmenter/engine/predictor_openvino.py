@@ -21,6 +21,7 @@ from .predictor import (
     PredictorOptions,
     as_fed,
     from_runtime_order,
+    ran_out_of_memory,
     run_error,
     to_runtime_order,
 )
@@ -76,7 +77,8 @@ class OpenVinoPredictor:
 class OpenVinoRequest:
     """Memory for one window of one part of a network; see `staged_network.PartRequest`."""
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, path: Path) -> None:
+        self._path = path
         self._request = compiled.create_infer_request()
         counts = len(compiled.inputs), len(compiled.outputs)
         inputs = [self._request.get_input_tensor(k).data for k in range(counts[0])]
@@ -87,8 +89,11 @@ class OpenVinoRequest:
 
     def infer(self) -> None:
         """Compute the outputs; Python's lock is free meanwhile."""
-        self._request.start_async()
-        self._request.wait()
+        try:
+            self._request.start_async()
+            self._request.wait()
+        except RuntimeError as error:
+            raise run_error(self._path, self.inputs[0].shape, error) from error
 
 
 class OpenVinoParts:
@@ -96,7 +101,7 @@ class OpenVinoParts:
 
     runtime = "openvino"
 
-    def __init__(self, compiled: Sequence[Any], precision: str, streams: int) -> None:
+    def __init__(self, compiled: Sequence[Any], path: Path, precision: str, streams: int) -> None:
         self.precision = precision
         self.streams = streams
         self.dtype = np.dtype(_feature_type(precision))
@@ -104,7 +109,7 @@ class OpenVinoParts:
         for part in compiled:
             free: SimpleQueue[OpenVinoRequest] = SimpleQueue()
             for _ in range(streams):
-                free.put(OpenVinoRequest(part))
+                free.put(OpenVinoRequest(part, path))
             self._free.append(free)
 
     def take(self, part: int) -> OpenVinoRequest:
@@ -132,6 +137,8 @@ def open_predictor(
         compiled = core.compile_model(model, "CPU", _settings(precision, streams, options.threads))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
+        if ran_out_of_memory(error):
+            raise MemoryError(reason) from error
         raise ModelError(
             f"OpenVINO cannot run {path} on windows of {options.window.height} x "
             f"{options.window.width} px: {reason}"
@@ -222,11 +229,13 @@ def open_parts(
         ]
     except (RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[-1]
+        if ran_out_of_memory(error):
+            raise MemoryError(reason) from error
         raise ModelError(
             f"OpenVINO cannot run {path} in the parts that its card names: {reason}. Get the "
             'model again, or remove "cuts" from its card.'
         ) from error
-    return OpenVinoParts(compiled, precision, streams)
+    return OpenVinoParts(compiled, path, precision, streams)
 
 
 def _cut(core: Any, path: Path, cuts: Cuts, part: Part, window: Shape2D, precision: str) -> Any:

@@ -60,8 +60,8 @@ class ProbabilitySource:
             raise InputError(
                 f"{self.source.path} ({self.source.dtype}) holds values from {low:g} to {high:g} "
                 "after its scale, which are no probabilities from 0 to 1. If it has steps from 0 "
-                "to N, give it a scale: gdal_translate -a_scale 1/N -a_offset 0 INPUT OUTPUT "
-                "(1/N as a number)."
+                "to N, give it a scale of 1/N; for percent: gdal_translate -a_scale 0.01 "
+                "-a_offset 0 INPUT OUTPUT"
             )
         return np.moveaxis(np.clip(shares, 0, 1), 0, -1), valid
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..engine.errors import RuntimeMissingError
 from ..engine.progress import Progress, SilentProgress
+from ..engine.remedies import set_up
 from . import environment_setup
 from .encoder_download import add_encoder
 from .environment import Environment
@@ -35,10 +36,7 @@ TRAINING_MODULES: Mapping[str, str] = {
     "tensorflow": "tensorflow",
 }
 
-TRAINING_REMEDY = (
-    "Run the algorithm 'Set up the environment' (unet_segmenter:setupenvironment) in QGIS with "
-    "WITH_TRAINING, or `make setup` in a checkout."
-)
+TRAINING_REMEDY = set_up(training=True)
 
 
 def training_lock() -> Path:
