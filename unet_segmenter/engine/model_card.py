@@ -350,6 +350,7 @@ class ModelCard:
             "theoretical_halo": self.theoretical_halo,
             "files": [dataclasses.asdict(file) for file in self.files],
             "fixed_size": self.fixed_size,
+            **({} if self.cuts is None else {"cuts": dataclasses.asdict(self.cuts)}),
         }
 
     def select(self, names: tuple[str, ...]) -> tuple[ModelClass, ...]:
