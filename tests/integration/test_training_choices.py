@@ -9,7 +9,8 @@ import pytest
 
 from unet_segmenter import cli
 from unet_segmenter.commands import evaluate, preparedataset, trainmodel
-from unet_segmenter.runners import in_process, training_choices
+from unet_segmenter.engine import training_choices
+from unet_segmenter.runners import in_process
 
 pytest.importorskip("keras")
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unet_segmenter.engine.raster import write_geotiff
 
 from tests.training.test_geo import box, grid_of, write_polygons
 from tests.training.tiny_fit import Listener
@@ -15,6 +14,7 @@ from training.errors import DatasetError
 from training.prepare import prepare
 from training.prepare_spec import PrepareSpec
 from unet_segmenter.engine.geometry import Shape2D
+from unet_segmenter.engine.rasters.writer import write_geotiff
 from unet_segmenter.engine.vector import read_labelled_polygons
 
 SHAPE = Shape2D(600, 800)
@@ -164,7 +164,7 @@ def test_the_blocks_are_polygons_with_their_side_and_those_of_test_are_a_file_of
 
 
 def _bounds_of(sample):
-    from unet_segmenter.engine.raster import RasterSource
+    from unet_segmenter.engine.rasters.source import RasterSource
 
     with RasterSource(str(sample.image)) as source:
         return source.grid.bounds()

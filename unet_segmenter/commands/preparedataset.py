@@ -6,8 +6,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..runners import in_process, spec_texts
-from ..runners.training_choices import AUTO, READERS, SPLITS
+from ..engine import spec_texts
+from ..engine.training_choices import AUTO, READERS, SPLITS
+from ..runners import in_process
 from .terminal import absolute, names, print_json, terminal_progress
 
 HELP = "labelled images -> a data set to train on, with a split that does not leak"

@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..engine import training_choices
 from ..engine.model_library import default_library
-from ..runners import in_process, training_choices
+from ..engine.training_choices import or_none, yes_or_no
+from ..runners import in_process
 from ..runners.job_kinds import JOB_KINDS
-from ..runners.training_choices import or_none, yes_or_no
 from .terminal import absolute, entries, names, print_json, terminal_progress
 
 HELP = "a prepared data set -> a trained, calibrated model with its card"

@@ -17,7 +17,7 @@ from qgis.core import (
 
 from ..engine.errors import InputError, JobError, RuntimeMissingError
 from ..engine.name_lists import join_names
-from ..runners.training_choices import describe_dataset, or_none, yes_or_no
+from ..engine.training_choices import describe_dataset, or_none, yes_or_no
 from . import settings
 from . import training_parameters as its
 from .base_algorithm import BaseAlgorithm

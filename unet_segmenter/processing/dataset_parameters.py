@@ -16,7 +16,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..runners.training_choices import AUTO, READERS, SPLITS
+from ..engine.training_choices import AUTO, READERS, SPLITS
 from .base_algorithm import BaseAlgorithm
 from .compat import DOUBLE, FOLDER, INTEGER, VECTOR_POLYGON
 from .label_layer import field_parameter, label_parameter

@@ -16,9 +16,9 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
+from ..engine import spec_texts
 from ..engine.errors import InputError, JobError, ModelError
 from ..engine.model_card import ModelCard
-from ..runners import spec_texts
 from . import settings
 from .compat import FILE
 

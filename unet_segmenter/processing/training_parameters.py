@@ -15,7 +15,7 @@ from qgis.core import (
 )
 
 from ..engine.errors import SegmenterError
-from ..runners.training_choices import (
+from ..engine.training_choices import (
     AUTO,
     CALIBRATIONS,
     HEADS,
