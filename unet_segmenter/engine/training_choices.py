@@ -41,6 +41,7 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 SCHEDULES = ("cosine", "ramp", "plateau", "constant")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CALIBRATIONS = ("platt", "temperature", "none")
+KEPT = ("mean_iou", "val_loss", "last")
 THRESHOLDS = ("best", "otsu", "fixed", "unchanged")
 
 DEFAULT_STARTS = ("aerial", "aeroscapes")
