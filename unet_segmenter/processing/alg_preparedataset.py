@@ -188,6 +188,7 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
             "labels": labels,
             "field": field or "",
             "areas": areas,
+            "samples": self.parameterAsEnumString(parameters, its.SAMPLES, context) or AUTO,
             "bands": [int(band) for band in bands],
             "chip": whole(its.CHIP_SIZE),
             "overlap": whole(its.OVERLAP),
