@@ -57,7 +57,8 @@ class Evidence:
         drawn = "" if self.polygons is None else f" of {_counted(self.polygons, 'polygon')}"
         return (
             f"{self.labelled_px:,} labelled pixels ({share:.3g} of all){drawn} in "
-            f"{_counted(self.images, 'image')} of {_counted(self.groups, 'block or group')}"
+            f"{_counted(self.images, 'image')} of {self.groups:,} "
+            + ("block or group" if self.groups == 1 else "blocks or groups")
         )
 
     def doubts(self, side: str) -> list[str]:
@@ -67,8 +68,9 @@ class Evidence:
             return []
         found = []
         if len(self.px) > 1 and len(shown) < 2:
+            what = f"{shown[0]} alone" if shown else "none of the classes"
             found.append(
-                f"the {side} images show {shown[0] if shown else 'none of the classes'} alone: "
+                f"the {side} images show {what}: "
                 "their mean says nothing of how well classes are told apart; label more, in other "
                 "places"
             )
