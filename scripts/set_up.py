@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from scripts import stage  # noqa: E402
 from unet_segmenter.engine.errors import SegmenterError  # noqa: E402
 from unet_segmenter.runners import environment  # noqa: E402
+from unet_segmenter.runners.encoder_download import add_encoder  # noqa: E402
 from unet_segmenter.runners.environment_check import is_complete  # noqa: E402
 from unet_segmenter.runners.reference_solver import try_reference_solver  # noqa: E402
 from unet_segmenter.runners.training_environment import add_training, has_training  # noqa: E402
@@ -106,6 +107,8 @@ def make_training() -> None:
     """Let the engine's environment train, too."""
     if not has_training(BUILD / "engine"):
         say(add_training(BUILD / "engine", Console()).message)
+    else:
+        add_encoder(BUILD / "engine", Console())
 
 
 def make_backends() -> None:

@@ -131,6 +131,67 @@ def write_toy_unet(folder: Path, *, bands: int = 3, classes: int = 3, seed: int 
     return folder
 
 
+def write_cut_unet(folder: Path, *, seed: int = 7) -> Path:
+    """A random U-Net that works at half the image's resolution, and ends with logits at stride 4.
+
+    Its card names three parts: the way down to stride 4, what lies at stride 8, the way up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    weights = [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice")]
+    nodes: list[onnx.NodeProto] = []
+
+    def add(kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def conv(source: str, name: str, cin: int, cout: int, stride: int = 1) -> str:
+        kernel = random.normal(0, (2 / (9 * cin)) ** 0.5, (cout, cin, 3, 3)).astype(np.float32)
+        bias = random.normal(0, 0.1, cout).astype(np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"{name}_w"))
+        weights.append(numpy_helper.from_array(bias, f"{name}_b"))
+        pads = [1, 1, 1, 1] if stride == 1 else [0, 0, 1, 1]
+        strides = {"kernel_shape": [3, 3], "pads": pads, "strides": [stride, stride]}
+        return add("Conv", [source, f"{name}_w", f"{name}_b"], name, **strides)
+
+    def doubled(source: str) -> str:
+        up = add("Resize", [source, "", "twice"], f"{source}_up", mode="nearest")
+        smooth = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 0}
+        return add("AveragePool", [up], f"{source}_smooth", **smooth)
+
+    half = add("AveragePool", ["image"], "reduce", kernel_shape=[2, 2], strides=[2, 2])
+    fine = add("Relu", [conv(half, "down4_conv", 3, 8, 2)], "down4")
+    deep = add("Relu", [conv(fine, "down8_conv", 8, 16, 2)], "down8")
+    deep = add("Relu", [conv(deep, "deep_conv", 16, 16)], "deep")
+    up = add("Resize", [deep, "", "twice"], "deep_up", mode="nearest")
+    joined = add("Concat", [up, fine], "joined", axis=1)
+    conv(add("Relu", [conv(joined, "up4_conv", 24, 8)], "up4"), "logits", 8, 3)
+    add("Sigmoid", [doubled(doubled("logits"))], "probability")
+    _save(nodes, weights, folder / "model.onnx", 3, 3)
+    fine_feature = {"name": "down4", "stride": 4, "channels": 8}
+    deep_feature = {"name": "deep", "stride": 8, "channels": 16}
+    logits = {"name": "logits", "stride": 4, "channels": 3}
+    parts = [
+        {"inputs": ["reduce"], "outputs": [fine_feature], "halo": 4, "divisor": 4, "width": 0.5},
+        {"inputs": ["down4"], "outputs": [deep_feature], "halo": 16, "divisor": 8, "width": 0.5},
+        {
+            "inputs": ["down4", "deep"],
+            "outputs": [logits],
+            "halo": 16,
+            "divisor": 8,
+            "width": 1.5,
+        },
+    ]
+    cuts = {
+        "image": {"name": "reduce", "stride": 2, "channels": 3},
+        "parts": parts,
+        "doublings": 2,
+    }
+    context = {"divisor": 8, "halo": 40, "theoretical_halo": 40}
+    write_card(folder, **context, cuts=cuts)
+    return folder
+
+
 def write_brightness_model(folder: Path, **card_changes: Any) -> Path:
     """One class, "bright": sigmoid((mean of the bands - 126.9) / 64); no halo.
 

@@ -15,9 +15,12 @@ from .commands import COMMANDS
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
+    from unet_segmenter.engine.errors import SegmenterError
+    from unet_segmenter.engine.native_data import forget_other_installations
+
+    forget_other_installations()
     options = _parser().parse_args(in_today_s_form(sys.argv[1:] if argv is None else argv))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from unet_segmenter.engine.errors import SegmenterError
 
     try:
         options.run(options)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from unet_segmenter.engine import report_page as part
+from unet_segmenter.engine.csv_cells import plain_cell
 from unet_segmenter.engine.fuse import class_mask, places_of_wholes
 from unet_segmenter.engine.metrics import overall_accuracy
 from unet_segmenter.engine.model_card import ModelCard
@@ -96,7 +97,7 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: plain_cell(value) for key, value in row.items()} for row in rows)
 
 
 def _page(

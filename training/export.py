@@ -27,6 +27,7 @@ from .graph import divisor_of, theoretical_halo
 from .halo import measured_halo, told_difference
 from .identity import Identity
 from .onnx_writer import write_onnx
+from .parts_proof import proven_cuts
 from .whole_and_tiled import (
     NO_DIFFERENCE,
     Difference,
@@ -197,6 +198,9 @@ def _make(
     report(f"calibration error {content['calibration']['mean_ece_before']} before, "
            f"{content['calibration']['mean_ece_after']} after")  # fmt: skip
     content |= _halo(network, card, images, plan, report)
+    card = write_card(content, folder)
+    few = images[: plan.proof_images]
+    content |= proven_cuts(shipped, calibrated(network, card), card, few, report)
     card = write_card(content, folder)
     # Again, with what Deepness must know, now that all is measured.
     keys = deepness.metadata(card, shipped.output_shape[-1])

@@ -25,6 +25,7 @@ from .fit import FitState, in_words
 from .live_page import PAGE, REFRESH, RESULT_MARK, mood, pill
 from .plots import save_learning_curves
 from .recipe import Recipe
+from .run import encoder_of
 from .sample_pictures import (
     NAMES,
     colored_mask,
@@ -205,7 +206,10 @@ class LiveReport:
         recipe = self.recipe
         told = {"preset": recipe.preset.name, **asdict(recipe.network), **asdict(state.plan)}
         told |= {"framing": recipe.framing.kind, "scaling": recipe.scaling}
-        told |= {"data set": recipe.dataset.folder, "encoder": recipe.spec.encoder or "-"}
+        told |= {
+            "data set": recipe.dataset.folder,
+            "encoder": encoder_of(recipe, self.folder) or "-",
+        }
         told |= {"started from": recipe.spec.start or "-", "frozen": recipe.spec.freeze}
         return list(told.items())
 

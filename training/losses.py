@@ -291,10 +291,12 @@ def keras_loss(
     import keras
 
     chosen = LOSSES[name]
-    weights = np.asarray(class_weights, np.float32) if len(class_weights) else None
+    given = np.asarray(class_weights, np.float32) if len(class_weights) else None
 
     class Chosen(keras.losses.Loss):
         def call(self, labels: Any, logits: Any) -> Any:
+            # A tensor: PyTorch does not multiply its own by NumPy's arrays.
+            weights = None if given is None else ops.convert_to_tensor(given)
             # Of one value, not a scalar, which Keras would not share out among several devices.
             return ops.reshape(chosen(labels, logits, weights, answers), (1,))
 

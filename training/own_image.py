@@ -43,6 +43,7 @@ def with_dataset(spec: TrainSpec, progress: Progress) -> TrainSpec:
     wanted = PrepareSpec(
         source=spec.image, output=str(folder), reader="geo", labels=spec.polygons,
         field=spec.field, areas=spec.areas, samples=spec.samples, bands=spec.bands, chip=0,
+        nodata=spec.nodata, crs=spec.crs,
         fractions=FRACTIONS, title=Path(spec.image).stem, license=spec.license,
         citation=spec.citation, overwrite=True,
     )  # fmt: skip
@@ -63,7 +64,7 @@ def with_dataset(spec: TrainSpec, progress: Progress) -> TrainSpec:
                 shutil.copyfile(folder / name, run / name)
     return replace(
         spec, dataset=str(folder), image="", polygons="", field="", areas="", samples="auto",
-        bands=(),
+        bands=(), nodata=(), crs="",
     )  # fmt: skip
 
 
@@ -74,6 +75,7 @@ def _digest(spec: PrepareSpec) -> str:
     image = Path(spec.source)
     when = (image.stat().st_size, image.stat().st_mtime_ns) if image.is_file() else ()
     told: list[object] = [str(image.absolute()), when, spec.field, spec.samples, spec.bands]
+    told += [spec.nodata, spec.crs]
     for path, field in ((spec.labels, spec.field), (spec.areas, "")):
         if path and Path(path).suffix.lower() not in (".tif", ".tiff"):
             told.append(read_labelled_polygons(path, field) if field else read_polygons(path))

@@ -26,11 +26,11 @@ from .dataset import SPLITS, Dataset
 from .dataset_report import write_report
 from .datasets import Reader
 from .datasets.open_reader import open_reader
-from .describe_dataset import describe_dataset, write_samples
+from .describe_dataset import describe_dataset, nodata_fill, write_samples
 from .errors import DatasetError
 from .images import read_image
 from .leak import MOST_IMAGES, Leak, measure_leak, measure_overlap
-from .prepare_sample import Record, make_sample
+from .prepare_sample import Record, fill_nodata, make_sample
 from .prepare_spec import PrepareSpec
 from .prepare_split import Split, make_split, method_of
 from .text_lists import read_names
@@ -119,6 +119,9 @@ def _fill(
     if leak.warning:
         progress.log("warning", leak.warning)
     description = describe_dataset(spec, reader, mapping, kept, split)
+    fill = nodata_fill(description["data_type"], description["scaling"]["mean"])
+    for record in kept:
+        fill_nodata(record, reader, folder, fill)
     description["split"]["leak"] = leak.to_dict()
     description["balance"] = balance
     text = json.dumps(description, indent=1)

@@ -50,6 +50,10 @@ class PrepareSpec:
         areas are given, and samples elsewhere ("geo" with polygons).
     bands : tuple of int
         Bands of the raster, from 1; empty means all but alpha ("geo").
+    nodata : tuple of float
+        Values of the raster that are no data, beside its own ("geo").
+    crs : str
+        CRS of the raster where its file has none, or a wrong one; "" for its own ("geo").
     chip, overlap : int
         Side of the chips, and by how much neighbours overlap, px. Side 0 chooses chips by the
         raster and its labels, each a block of the split by itself: as large as leaves each side
@@ -103,6 +107,8 @@ class PrepareSpec:
     areas: str = ""
     samples: str = "auto"
     bands: tuple[int, ...] = ()
+    nodata: tuple[float, ...] = ()
+    crs: str = ""
     chip: int = 512
     overlap: int = 0
     classes: tuple[str, ...] = ()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 HEADS = ("sigmoid", "softmax")
 WIDEST = 256
+PHOTO_SPREAD = 0.5
+"""About the standard deviation of photographs as the pretrained encoder takes them."""
 DEEPEST = 7
 
 
@@ -91,8 +93,8 @@ class Preset:
     build : callable
         `Network` to a Keras model that gives logits.
     scaling : str
-        "raw": values as they are; "imagenet": as the pretrained encoder takes them; "dataset":
-        by the training images' mean and standard deviation.
+        "raw": values as they are; "imagenet": as the pretrained encoder takes them, also where
+        they are no bytes; "dataset": by the training images' mean and standard deviation.
     group_power : float
         A group's share of the samples drawn grows with its size to this power; 1 draws evenly.
     pretrained : bool
@@ -145,6 +147,11 @@ class Preset:
         if self.scaling == "imagenet" and dataset.data_type == "uint8":
             # One mean and deviation for all bands: so it serves any number of them.
             return Scaling((MEAN[0],) * bands, (STDDEV[0],) * bands)
+        if self.scaling == "imagenet":
+            # The encoder's own normalisation, which is frozen, expects the spread of photographs:
+            # scaled as above they deviate by about 0.5 from their mean, not by 1.
+            own = dataset.scaling
+            return Scaling(own.mean, tuple(stddev / PHOTO_SPREAD for stddev in own.stddev))
         return dataset.scaling
 
 

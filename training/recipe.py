@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from .augment import Augmentation, Chip, augment
 from .batches import Draw, Vary, training_batches
 from .chosen_classes import NO_CODE, ChosenClasses, mix_datasets
 from .dataset import Dataset, Sample, Scaling
-from .errors import DatasetError, WeightsError
+from .errors import DatasetError
 from .fit import Batches
 from .fit_plan import FitPlan
 from .framing import Framing
@@ -28,10 +26,6 @@ from .train_spec import BALANCED, DEFAULT_PRESET, TrainSpec
 from .validation import Frames, Pair
 from .vary_bands import VaryBands, random_crop
 from .vary_photo import vary_photo
-
-if TYPE_CHECKING:
-    import keras
-
 
 MANY = 10_000
 """Epochs, and their steps, of a training that the time ends."""
@@ -68,7 +62,7 @@ class Recipe:
             If it names what does not exist, or what does not fit together.
         """
         preset = preset_of(spec.preset or DEFAULT_PRESET)
-        if spec.encoder and not preset.pretrained:
+        if spec.names_encoder and not preset.pretrained:
             able = " or ".join(one.name for one in PRESETS.values() if one.pretrained)
             raise JobError(f"the preset {preset.name!r} has no pretrained encoder; use {able}")
         shares = [(Dataset.open(folder), share) for folder, share in spec.shares()]
@@ -194,39 +188,6 @@ class Recipe:
             weights = 1 / np.sqrt(np.maximum(share, 1))
             weights /= weights.mean()
         return tuple(round(named.get(n, float(w)), 4) for n, w in zip(names, weights, strict=True))
-
-
-def load_encoder(model: keras.Model, recipe: Recipe, log: Callable[[str], None]) -> None:
-    """Put ImageNet's weights into the encoder; other bands than three get adapted kernels.
-
-    Raises
-    ------
-    WeightsError
-        If the file cannot be read, or is of another encoder.
-    """
-    from .encoder_lite import load_encoder_weights
-    from .transfer import adapt_bands, first_layers
-
-    path = Path(recipe.spec.encoder)
-    three = recipe.network.bands == 3
-    twin = model if three else recipe.preset.network(replace(recipe.network, bands=3))
-    try:
-        used = load_encoder_weights(twin, path)
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be read as an encoder's weights ({error})") from error
-    log(f"{used} arrays of the encoder begin with ImageNet's weights")
-    if three:
-        return
-    starts = first_layers(model)
-    for layer in model.layers:
-        if not layer.name.startswith("encoder_") or not layer.weights:
-            continue
-        arrays = twin.get_layer(layer.name).get_weights()
-        if layer.name in starts:
-            rgb = ("red", "green", "blue")
-            arrays[0], told = adapt_bands(arrays[0], rgb, recipe.dataset.bands)
-            log(f"layer {layer.name}: {told}")
-        layer.set_weights(arrays)
 
 
 def _plan(spec: TrainSpec, preset: Preset) -> FitPlan:

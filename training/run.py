@@ -18,10 +18,11 @@ from unet_segmenter.engine.progress import Progress
 from .budget import Budget
 from .checkpoint import BEST, LAST, replace_file
 from .dataset import Dataset, Sample
+from .first_weights import encoder_file, set_first_weights
 from .fit import FitState, Watcher, fit
 from .picked_samples import check_classes
 from .presets import Network, freeze, preset_of
-from .recipe import Recipe, load_encoder
+from .recipe import Recipe
 from .stepping import in_precision, scope_of, strategy_over
 from .train_spec import RUN, TrainSpec
 
@@ -35,6 +36,7 @@ VALIDATED_PX_A_MINUTE = 1.5e6
 FEWEST_FRAMES = 6
 EXPORTED_A_MINUTE, FEWEST_EXPORTED = 8, 40
 """Images of each held-out side that calibrate and judge a model made in a time budget."""
+FIRST_WEIGHTS = "first_weights.json"
 
 
 def fit_recipe(
@@ -85,7 +87,8 @@ def fit_recipe(
     recipe.check_size(divisor)
     write_json(folder / NETWORK, recipe.told())
     if not (folder / LAST).is_file():
-        _first_weights(model, recipe, progress)
+        encoder = set_first_weights(model, recipe, progress)
+        write_json(folder / FIRST_WEIGHTS, {"encoder": encoder and encoder.name})
     frozen = freeze(model, recipe.preset, spec.freeze)
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     progress.log(
@@ -154,6 +157,18 @@ def _frames_in(recipe: Recipe, held_out: Sequence[Sample]) -> int | None:
         return None
     pixels = np.mean([sample.height * sample.width for sample in held_out])
     return max(int(VALIDATED_PX_A_MINUTE * recipe.spec.minutes / pixels), FEWEST_FRAMES)
+
+
+def encoder_of(recipe: Recipe, folder: Path) -> str:
+    """Return the name of the file of ImageNet's weights that a run began with, or "".
+
+    Of a run that is not begun, the one with which it would.
+    """
+    begun = read_json(folder / FIRST_WEIGHTS)
+    if begun is None:
+        found = encoder_file(recipe.spec, recipe.preset)
+        return found.name if found else ""
+    return str(begun.get("encoder") or "")
 
 
 def evenly(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:
@@ -238,27 +253,6 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
         replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _first_weights(model: keras.Model, recipe: Recipe, progress: Progress) -> None:
-    from .transfer import hot_start, read_source
-
-    def log(line: str) -> None:
-        progress.log("info", line)
-
-    spec = recipe.spec
-    if spec.encoder:
-        load_encoder(model, recipe, log)
-    elif recipe.preset.pretrained and not spec.start:
-        progress.log(
-            "warning",
-            f"the preset {recipe.preset.name!r} begins without ImageNet's weights: name the file "
-            "of its encoder, or expect far less",
-        )
-    if spec.start:
-        classes = [cls.name for cls in recipe.dataset.classes]
-        source = read_source(spec.start)
-        hot_start(model, source, recipe.dataset.bands, classes, recipe.network.head, log)
 
 
 def _watchers(

@@ -51,7 +51,7 @@ def _folder_of(spec: TrainSpec, library: ModelLibrary) -> str:
     if spec.start != AUTO:
         known = spec.start in library.names() and not Path(spec.start).exists()
         return str(library.load(spec.start).folder) if known else spec.start
-    if spec.encoder:
+    if spec.names_encoder:
         return ""
     for name in DEFAULT_STARTS:
         if name not in library.names():

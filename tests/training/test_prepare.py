@@ -13,6 +13,7 @@ from PIL import Image
 from tests.training.small_sets import draw, write_class_list, write_folder_set, write_pairs
 from training.__main__ import main
 from training.dataset import Dataset
+from training.describe_dataset import value_range
 from training.errors import DatasetError
 from training.prepare import prepare
 from training.prepare_sample import resize_image, resize_mask
@@ -77,6 +78,23 @@ def test_the_scaling_is_of_the_training_images_alone(plain, tmp_path):
     scaled = dataset.scaling(dataset.read(dataset.split("train")[0])[0])
     assert scaled.dtype == np.float32
     assert abs(float(scaled.mean())) < 1
+
+
+@pytest.mark.parametrize(
+    ("data_type", "lowest", "highest", "expected"),
+    [
+        ("uint8", 12, 200, [0, 255]),
+        ("uint16", 310, 3001, [0, 3752]),
+        ("uint16", 0, 60000, [0, 65535]),
+        ("int16", -400, 2000, [-900, 2500]),
+        ("int16", -32768, 32767, [-32768, 32767]),
+        ("float32", 0.02, 0.5, [0, 0.625]),
+        ("float64", -24.0, -4.0, [-30, 2]),
+        ("float32", 0, 0, [0, 1]),
+    ],
+)
+def test_the_range_of_values_leaves_room_for_other_light(data_type, lowest, highest, expected):
+    assert value_range(data_type, lowest, highest) == expected
 
 
 def test_scaling_shrinks_images_smoothly_and_masks_by_nearest(plain, tmp_path):

@@ -71,6 +71,21 @@ def test_the_course_s_recipe_is_the_course_s():
     assert preset.group_power == 1  # every image as likely as the others, with replacement
 
 
+def test_data_that_are_no_bytes_reach_the_pretrained_encoder_with_a_photograph_s_spread(tmp_path):
+    from dataclasses import replace
+
+    from tests.training.dataset_folder import write_dataset
+    from training.dataset import Dataset, Scaling
+
+    photos = Dataset.open(write_dataset(tmp_path / "data"))
+    own = Scaling((900.0, 700.0), (300.0, 200.0))
+    scenes = replace(photos, data_type="uint16", bands=("nir", "red"), scaling=own)
+    assert preset_of("lite0").scale(photos) == Scaling((127.0,) * 3, (128.0,) * 3)
+    assert preset_of("lite0").scale(scenes) == Scaling((900.0, 700.0), (600.0, 400.0))
+    assert preset_of("unet").scale(scenes) == own
+    assert preset_of("course").scale(scenes) == Scaling((0.0, 0.0), (1.0, 1.0))
+
+
 def test_the_lite_presets_keep_the_recipe_of_the_shipped_model():
     from training.fit import FitPlan
 

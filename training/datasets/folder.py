@@ -39,6 +39,10 @@ class PairedFiles:
         image[nodata] = image[~nodata].mean(axis=0).astype(image.dtype)
         return image
 
+    def nodata(self, name: str) -> np.ndarray | None:
+        """Return where the image holds nothing, (H, W) bool, or None."""
+        return nodata_of(self._images[name])
+
     def labels(self, name: str) -> np.ndarray:
         """Return the ids (H, W), of a mask of ids or of colours; -1 at nodata of image or mask."""
         path = self.label_file(name)

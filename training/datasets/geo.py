@@ -14,6 +14,8 @@ import numpy as np
 from unet_segmenter.engine.errors import InputError
 from unet_segmenter.engine.geometry import PixelWindow
 from unet_segmenter.engine.rasters.grid import RasterGrid
+from unet_segmenter.engine.rasters.image import ImageSource
+from unet_segmenter.engine.rasters.options import SourceOptions
 from unet_segmenter.engine.rasters.polygons import AreaOfInterest, LabelledPolygons
 from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.engine.vector import read_labelled_polygons, read_polygons
@@ -22,6 +24,7 @@ from ..chip_plan import ChipPlan, plan_chips
 from ..chips import chip_windows
 from ..classes import SourceClass
 from ..errors import DatasetError
+from ..images import possible_values
 from ..palette import color_of, read_palette
 from ..prepare_spec import LABELLED
 
@@ -29,7 +32,6 @@ UNLABELLED = "unlabelled"
 """The class of labelled areas outside of all polygons."""
 AUTO, EVERYTHING, SAMPLES = LABELLED
 _RASTERS = (".tif", ".tiff", ".img", ".vrt", ".jp2", ".png", ".asc")
-_EVERYTHING = (-np.inf, np.inf)
 _COUNTED = 1024  # px, side of the blocks in which the classes of a raster are looked for
 _MOST_CLASSES = 254
 
@@ -53,6 +55,10 @@ class ChipSource:
         Class list of a class raster, or "" to take the ids as names.
     bands : tuple of int
         Bands, from 1; empty means all but alpha.
+    nodata : tuple of float
+        Values of the raster that are no data, beside its own.
+    crs : str
+        CRS of the raster, or "" for its own.
     side, overlap : int
         Of the chips, px. Side 0 leaves both to `GeoChips.plan`.
     """
@@ -66,6 +72,8 @@ class ChipSource:
     side: int = 512
     overlap: int = 0
     samples: str = AUTO
+    nodata: tuple[float, ...] = ()
+    crs: str = ""
 
     @property
     def open_elsewhere(self) -> bool:
@@ -101,7 +109,9 @@ class GeoChips:
         self._source = source
         self._lock = threading.Lock()
         try:
-            self._raster = RasterSource(source.raster)
+            options = SourceOptions(source.nodata, source.crs or None, source.bands)
+            self._raster = ImageSource(source.raster, options)
+            self._values = possible_values(self._raster.dtype)
             self.bands = self._band_names()
             self._read_labels()
             self._areas = self._read_areas()
@@ -116,9 +126,9 @@ class GeoChips:
         if source.side:
             shape = self._raster.grid.shape
             self._cut(chip_windows(shape, source.side, source.overlap))
-        # What nodata becomes: nothing after scaling, so that it does not teach.
+        # What nodata holds until the scaling is known.
         pixels = self._raster.sample(
-            self._bands, _EVERYTHING, PixelWindow.of_shape(self._raster.grid.shape)
+            self._bands, self._values, PixelWindow.of_shape(self._raster.grid.shape)
         )
         if not pixels.size:
             raise DatasetError(f"{source.raster}: holds nothing but nodata")
@@ -172,6 +182,10 @@ class GeoChips:
         """All classes that the labels name, but those outside of the polygons."""
         return tuple(cls.name for cls in self.classes if cls.name != UNLABELLED)
 
+    def warnings(self) -> list[str]:
+        """Return what the user should know of the raster before it teaches."""
+        return self._raster.warnings(self._values)
+
     def names(self) -> list[str]:
         """Return the names of the chips, in rows."""
         return list(self._windows)
@@ -194,6 +208,11 @@ class GeoChips:
         image = np.ascontiguousarray(pixels)
         image[~valid] = self._fill
         return image
+
+    def nodata(self, name: str) -> np.ndarray | None:
+        """Return where a chip holds nothing, (H, W) bool, or None."""
+        valid = self._read(name)[1]
+        return None if valid.all() else ~valid
 
     def labels(self, name: str) -> np.ndarray:
         """Return the ids (H, W) int32 of a chip; -1 where nothing is known."""
@@ -254,7 +273,7 @@ class GeoChips:
     def _read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         with self._lock:
             try:
-                return self._raster.read(self._windows[name], self._bands, _EVERYTHING)
+                return self._raster.read(self._windows[name], self._bands, self._values)
             except InputError as error:
                 raise DatasetError(str(error)) from error
 
@@ -313,6 +332,11 @@ class GeoChips:
         numbers = range(1, len(texts) + 1)
         with _naming(source.labels):
             self._polygons = LabelledPolygons(polygons, numbers, crs, self._raster.grid)
+        if not self._polygons.touch_grid:
+            raise DatasetError(
+                f"{source.labels}: no polygon lies where {self._raster.path} lies; check that "
+                "both have the right CRS"
+            )
 
     def _classes_of_raster(self) -> tuple[SourceClass, ...]:
         if self._source.palette:

@@ -83,8 +83,12 @@ def _geo(spec: PrepareSpec, progress: Progress) -> Reader:
             spec.chip,
             spec.overlap,
             spec.samples,
+            spec.nodata,
+            spec.crs,
         )
     )
+    for warning in reader.warnings():
+        progress.log("warning", warning)
     if not spec.chip:
         reader.plan(spec.fractions, spec.seed, spec.gap)
     return reader

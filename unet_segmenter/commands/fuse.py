@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("output", help="class raster to write (uint8; 0 = unknown, 255 = nodata)")
     add("--class-names", nargs="+", default=[], help="a name for each band, or value=name")
     add("--align", action="store_true", help="warp inputs on another grid, bilinearly")
+    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE",
+        help="stored values that are no data, beside the files' own")  # fmt: skip
     add_fusion_arguments(parser)
 
 
@@ -55,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         "inputs": [absolute(path) for path in options.inputs],
         "class_names": entries(options.class_names),
         "align": options.align,
+        "nodata": tuple(options.nodata),
         **fusion_values(options),
     }
     with terminal_progress(quiet=options.json or options.quiet) as progress:

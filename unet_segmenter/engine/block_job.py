@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from .block_flow import read_compute_in_order, stop_if
 from .block_store import BlockStore, Layer
+from .errors import OutputError
 from .geometry import PixelWindow, Shape2D
 from .progress import Progress
 from .rasters.writer import driver_of
+from .side_files import is_ours, table_path
 from .text_files import check_folders
 from .tiling import Block
 
@@ -39,18 +41,21 @@ def check_outputs(outputs: Mapping[str, str], no_raster: tuple[str, ...] = NO_RA
     Raises
     ------
     OutputError
-        If a folder is missing or read-only, or no driver writes a raster's suffix.
+        If a folder is missing or read-only, no driver writes a raster's suffix, or there is a
+        side file of no raster that would be read as a part of ours.
     """
     check_folders(outputs)
     for name, path in outputs.items():
-        if name not in no_raster:
-            driver_of(Path(path))
-
-
-def source_state(files: Iterable[Path]) -> dict[str, list[int]]:
-    """Size and time of change of the files that a run reads, for its signature."""
-    states = {str(path): path.stat() for path in files if path.exists()}
-    return {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()}
+        if name in no_raster:
+            continue
+        raster = Path(path)
+        driver_of(raster)
+        table = table_path(raster)
+        if table.exists() and not raster.exists() and not is_ours(table, raster):
+            raise OutputError(
+                f"{table} lies there without its raster, and would be read as a part of the new "
+                f"{raster.name}. Move it away, or choose another output."
+            )
 
 
 @contextmanager
@@ -119,6 +124,7 @@ def fill(
     concurrency: int,
     batch: int = 1,
     wanted: Callable[[Block], bool] | None = None,
+    ended: Callable[[], None] = lambda: None,
 ) -> None:
     """Compute the blocks that a store lacks: one thread reads ahead, one writes.
 
@@ -144,6 +150,8 @@ def fill(
     wanted : callable, optional
         Whether any pixel of a block is wanted; one of which none is costs no reading, no
         computing, and no room. By default all are.
+    ended : callable
+        Called when the run ends, before what is being read is waited for.
 
     Raises
     ------
@@ -169,6 +177,7 @@ def fill(
         compute,
         concurrency=concurrency,
         cancelled=progress.cancelled,
+        ended=ended,
     )
     # Closed when a write fails, too: its thread reads from rasters that the caller closes next.
     with closing(steps):

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -78,6 +78,8 @@ class BlockStore:
     ----------
     finished : set of int
         Numbers of the finished blocks.
+    inputs : dict
+        The signature's "files": the state, when the run began, of what it reads.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class BlockStore:
         self.folder = unfinished_folder(output)
         self.shape = shape
         self.layers = dict(layers)
+        self.inputs: Mapping[str, Sequence[int]] = signature.get("files", {})
         self.finished: set[int] = set()
         self._windows: dict[int, PixelWindow] = {}  # of finished blocks that hold something
         self._files: dict[str, IO[bytes]] = {}

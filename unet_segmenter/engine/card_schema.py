@@ -45,6 +45,17 @@ _CLASS = Closed(
 )
 _FILE = Closed({"name": "str", "format": "str", "dim_order": "str", "sha256": "str", "size": "int"})
 
+_FEATURE = Closed({"name": "str", "stride": "int", "channels": "int"})
+_PART = Closed(
+    {
+        "inputs": "tuple[str, ...]",
+        "outputs": [_FEATURE],
+        "halo": "int",
+        "divisor": "int",
+        "width": "float",
+    }
+)
+
 # Key -> type as an annotation, or what is in the object, or [what is in the list]. A question
 # mark ends a key that may be absent; "*" stands for all keys of an object.
 SCHEMA: dict[str, Any] = {
@@ -71,6 +82,7 @@ SCHEMA: dict[str, Any] = {
     "training?": {},
     "metrics?": {"split?": "str", "mean_iou?": _SCORE, "per_class?": {"*": _SCORES}},
     "refinement?": {"crf?": "bool"},
+    "cuts?": Closed({"image": _FEATURE, "parts": [_PART], "doublings": "int"}),
     "tile_versus_whole?": {"mask_agreement?": "float"},
     "calibration?": {},
 }

@@ -11,6 +11,7 @@ from .metrics import BOUNDARY_TOLERANCE
 from .model_card import NODATA_VALUE
 from .name_lists import split_pair
 from .output_paths import check_paths
+from .rasters.options import check_nodata
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class EvaluateJob(JsonJob):
     class_names : tuple of str
         Names, each "value=name"; or, without "=", of the values 1, 2 ... in order. They come
         before the names that the rasters bring.
+    nodata : tuple of float
+        Values of the input that are no class, beside the file's own nodata.
     ignore : tuple of int
         Values of the reference that do not count, beside its nodata.
     tolerance : int
@@ -57,6 +60,7 @@ class EvaluateJob(JsonJob):
     html: str | None = None
     csv: str | None = None
     json: str | None = None
+    nodata: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run could honour."""
@@ -70,6 +74,7 @@ class EvaluateJob(JsonJob):
         if any(not 0 <= value <= NODATA_VALUE for value in self.ignore):
             raise JobError(f"Values to ignore lie from 0 to 255, but {list(self.ignore)} is given.")
         self.names()
+        check_nodata(self.nodata)
         check_paths(self.outputs(), (self.input, self.reference, self.aoi))
 
     def outputs(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .block_flow import stop_if
 from .block_store import BlockStore
 from .geometry import PixelWindow
 from .job import JobResult, JobSpec
@@ -28,7 +29,8 @@ from .progress import Progress
 from .quicklook import draw_quicklook
 from .raster_items import pairs_text
 from .rasters.grid import RasterGrid
-from .rasters.source import RasterSource
+from .rasters.image import ImageSource
+from .rasters.options import nodata_tag
 from .summary import summary_page
 from .unfinished_folder import QUICKLOOK, SUMMARY
 
@@ -40,6 +42,7 @@ class FinishedMap:
     """What is known of a run when its last block is in."""
 
     job: JobSpec
+    source: ImageSource
     card: ModelCard
     classes: tuple[ModelClass, ...]
     grid: RasterGrid
@@ -89,7 +92,8 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
     result = _result(done, look, counts, store)
     if done.job.summary:
         made |= _report(result, done, store, look)
-    publish(made)
+    stop_if(progress.cancelled)
+    publish(made, store.inputs)
     return result
 
 
@@ -112,6 +116,7 @@ def _tags(done: FinishedMap) -> dict[str, str]:
     parameters = {
         "INPUT": Path(job.input).name,
         "BANDS": ",".join(map(str, done.bands)),
+        **nodata_tag(job.nodata),
         "MODEL": card.name,
         "MODEL_VERSION": card.version,
         "MODEL_SHA256": _model_hash(done),
@@ -165,10 +170,9 @@ def _report(
     """The HTML summary and the quick look of image beside mask."""
     summary = Path(str(done.job.summary)).absolute()
     picture = quicklook_path(summary)
-    with RasterSource(done.job.input) as source:
-        image, valid = source.overview(
-            done.bands, _QUICKLOOK_SIDE, done.card.input.value_range, done.region
-        )
+    image, valid = done.source.overview(
+        done.bands, _QUICKLOOK_SIDE, done.card.input.value_range, done.region
+    )
     mask = store.read_shrunk("OUTPUT", *valid.shape)
     drawing = store.folder / QUICKLOOK
     draw_quicklook(image, valid, mask, look, done.card.input.value_range, drawing)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .block_flow import stop_if
 from .block_store import BlockStore
 from .finish import quicklook_path
 from .fuse_block import meanings_of
@@ -127,7 +128,8 @@ def finish_fusion(
     result = _result(done, store)
     if "SUMMARY" in done.outputs:
         made |= _report(result, done, store)
-    publish(made)
+    stop_if(progress.cancelled)
+    publish(made, store.inputs)
     return result
 
 

@@ -11,6 +11,7 @@ from .job import PROBABILITY_TYPES, ClassArea
 from .json_values import JsonJob, JsonValues
 from .name_lists import split_pair
 from .output_paths import check_paths
+from .rasters.options import check_nodata
 
 # Name -> what it does, in a line; `fuse_methods.FUSION_METHODS` has the functions.
 METHODS: dict[str, str] = {
@@ -45,6 +46,8 @@ class FuseJob(JsonJob):
         What is not named takes that of the raster, else 0.5.
     unknown_threshold : float
         Probability below which no class is given.
+    nodata : tuple of float
+        Values of the inputs, as stored, that are no data, beside the files' own.
     align : bool
         Warp rasters on another grid to that of the first by bilinear interpolation, instead of
         refusing them.
@@ -77,6 +80,7 @@ class FuseJob(JsonJob):
     summary: str | None = None
     block_size: int | None = None
     resume: bool = True
+    nodata: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run could honour."""
@@ -89,6 +93,7 @@ class FuseJob(JsonJob):
         check_fusion_choice(self)
         if self.block_size is not None and self.block_size < 1:
             raise JobError(f"block size must be 1 or more, but it is {self.block_size}.")
+        check_nodata(self.nodata)
         check_paths(self.outputs(), self.inputs)
 
     def outputs(self) -> dict[str, str]:

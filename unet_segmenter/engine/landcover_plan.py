@@ -14,9 +14,10 @@ from .landcover_job import LandcoverJob
 from .model_card import ModelCard, ModelClass
 from .model_library import ModelLibrary
 from .open_model import open_model
+from .predictor import runs_in_parts
 from .rasters.grid import RasterGrid
+from .rasters.image import ImageSource
 from .rasters.polygons import AreaOfInterest
-from .rasters.source import RasterSource
 from .region import wanted_area, wanted_region
 from .tiling import Block, BlockGrid
 
@@ -45,12 +46,15 @@ class Network:
         Channels wanted of it, those of all models.
     halo : int
         Context in px.
+    in_parts : bool
+        Whether it is run in parts, each with its own context, and reads what it needs itself.
     """
 
     card: ModelCard
     reading: Reading
     classes: tuple[ModelClass, ...]
     halo: int
+    in_parts: bool = False
 
     def window(self, shape: Shape2D, most: Shape2D) -> Shape2D:
         """Shape of its windows, such that one covers a field of `most` px wherever it lies."""
@@ -151,7 +155,7 @@ class LandcoverPlan:
         return PixelWindow(row, col, window.height, window.width)
 
 
-def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrary) -> LandcoverPlan:
+def plan_landcover(job: LandcoverJob, source: ImageSource, library: ModelLibrary) -> LandcoverPlan:
     """Settle a run.
 
     Raises
@@ -170,7 +174,8 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
             continue
         reading = Reading(choose_bands(source, card, bands), card.input.value_range)
         halo = card.halo if job.halo is None else job.halo
-        place = _joined(networks, Network(card, reading, classes, halo))
+        in_parts = runs_in_parts(card, job.runtime, source.grid.shape, halo=job.halo, flips=job.tta)
+        place = _joined(networks, Network(card, reading, classes, halo, in_parts))
         first = len(networks[place].classes) - len(classes)
         channels += [(place, first + k) for k in range(len(classes))]
         told += [ClassSource(c.name, c.value, c.color, c.threshold, c.part_of) for c in classes]

@@ -21,6 +21,7 @@ from .errors import JobError, ModelError
 from .geometry import ceil_to
 from .name_lists import join_names
 from .onnx_files import external_files
+from .stages import Cuts
 
 CARD_NAME = "card.json"
 FORMAT = "unet-segmenter-card"
@@ -188,6 +189,8 @@ class ModelCard:
         Side in px of the only window that the network takes; None where it takes any.
     bf16_verified : bool
         Whether its masks were measured to agree in bfloat16.
+    cuts : Cuts, optional
+        The parts that the network can be run in, each with its own context.
     details : dict
         The rest of the card: sources, training, metrics.
     """
@@ -208,6 +211,7 @@ class ModelCard:
     files: tuple[ModelFile, ...]
     fixed_size: int | None = None
     bf16_verified: bool = False
+    cuts: Cuts | None = None
     details: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -230,6 +234,7 @@ class ModelCard:
             raise ModelError("it names no file of weights")
         self._check_parts()
         self._check_fixed_size()
+        self._check_cuts()
 
     def _check_parts(self) -> None:
         named = {c.name: c for c in self.classes}
@@ -258,6 +263,21 @@ class ModelCard:
             raise ModelError(f"fixed_size {size!r} is not a multiple of the divisor {self.divisor}")
         if size < 2 * ceil_to(self.halo, self.divisor) + self.divisor:
             raise ModelError(f"the halo of {self.halo} px leaves nothing of fixed_size {size} px")
+
+    def _check_cuts(self) -> None:
+        cuts = self.cuts
+        if cuts is None:
+            return
+        if self.fixed_size is not None:
+            raise ModelError("cuts: a network of a fixed size cannot be cut")
+        if max(part.halo for part in cuts.parts) > LARGEST_CONTEXT:
+            raise ModelError(f"cuts: a part's halo must be {LARGEST_CONTEXT} px at most")
+        if any(self.divisor % part.divisor for part in cuts.parts):
+            raise ModelError(f"cuts: a part's divisor does not divide the network's {self.divisor}")
+        if cuts.image.channels != len(self.input.bands):
+            raise ModelError(f"cuts: the image has {cuts.image.channels} channels, not a band each")
+        if max(c.channel for c in self.classes) >= cuts.logits.channels:
+            raise ModelError(f"cuts: {cuts.logits.name} has too few channels for the classes")
 
     @classmethod
     def load(cls, path: str | Path) -> ModelCard:
@@ -330,6 +350,7 @@ class ModelCard:
             "theoretical_halo": self.theoretical_halo,
             "files": [dataclasses.asdict(file) for file in self.files],
             "fixed_size": self.fixed_size,
+            **({} if self.cuts is None else {"cuts": dataclasses.asdict(self.cuts)}),
         }
 
     def select(self, names: tuple[str, ...]) -> tuple[ModelClass, ...]:
@@ -426,6 +447,7 @@ def _card_from(content: dict[str, Any], folder: Path) -> ModelCard:
         files=tuple(ModelFile(**file) for file in content["files"]),
         fixed_size=content.get("fixed_size"),
         bf16_verified="bf16" in content.get("precision", {}),
+        cuts=Cuts.from_json(content["cuts"]) if content.get("cuts") else None,
         details={key: value for key, value in content.items() if key not in known},
     )
 

@@ -26,8 +26,7 @@ def wanted_region(source: RasterSource, extent: Extent | None) -> PixelWindow:
     if within is None:
         raise InputError(
             f"The extent {_numbers(extent)} does not touch {source.path}, which covers "
-            f"{_numbers(source.grid.bounds())} (xmin, ymin, xmax, ymax). Give it in the "
-            "raster's CRS."
+            f"{_numbers(source.grid.bounds())} (xmin, ymin, xmax, ymax). Choose one there."
         )
     return within
 
@@ -49,7 +48,7 @@ def wanted_area(
     if window is None or window.intersect(region) is None:
         raise InputError(
             f"The area of interest {path} does not touch the part of {source.path} that is "
-            "to be segmented. Look whether both have the right CRS."
+            "to be mapped. Check that both have the right CRS."
         )
     return aoi
 

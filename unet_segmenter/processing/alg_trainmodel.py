@@ -108,7 +108,8 @@ class TrainModelAlgorithm(BaseAlgorithm):
         self._check_source(parameters, context)
         self._start(parameters, context)
         for name in (its.ENCODER, its.START_FILE):
-            self._existing(parameters, name, context)
+            if name != its.ENCODER or parameters.get(name) != its.NO_ENCODER:
+                self._existing(parameters, name, context)
         self._name(parameters, context)
 
     def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:

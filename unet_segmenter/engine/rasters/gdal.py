@@ -20,7 +20,6 @@ def gdal_settings(threads: int, cache: int = CACHE) -> Iterator[None]:
     """GDAL's settings for a run; its cache else takes a share of the machine's memory."""
     with rasterio.Env(
         GDAL_NUM_THREADS=threads,
-        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
         GDAL_CACHEMAX=cache,
     ):
         yield

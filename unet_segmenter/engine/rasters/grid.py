@@ -153,8 +153,22 @@ class RasterGrid:
         return abs(a * e - b * d)
 
     def crs_text(self) -> str:
-        """The CRS as "EPSG:n" or WKT, for GDAL's programs; empty without one."""
-        return "" if self.crs is None else str(crs_of(self.crs).to_string())
+        """The CRS as "EPSG:n", PROJ string or WKT, for GDAL's programs; empty without one.
+
+        It is the shortest that means this very CRS: a code is guessed for one that is like it.
+        """
+        if self.crs is None:
+            return ""
+        crs = crs_of(self.crs)
+        assert crs is not None
+        texts = (f"EPSG:{code}" if (code := crs.to_epsg()) else "", crs.to_proj4())
+        return next((text for text in texts if text and _means(text, crs)), str(crs.to_wkt()))
+
+    @property
+    def is_north_up(self) -> bool:
+        """Whether rows go south and columns east, as those of what gdalwarp writes do."""
+        a, b, _, d, e, _ = self.transform
+        return a > 0 and e < 0 and b == d == 0
 
     def metres_per_unit(self) -> float | None:
         """Metres of a unit of the CRS; None without a CRS, NaN where units are degrees."""
@@ -168,6 +182,13 @@ class RasterGrid:
     def _point(self, row: float, col: float) -> tuple[float, float]:
         a, b, c, d, e, f = self.transform
         return a * col + b * row + c, d * col + e * row + f
+
+
+def _means(text: str, crs: rasterio.CRS) -> bool:
+    try:
+        return bool(rasterio.CRS.from_string(text) == crs)
+    except (rasterio.errors.RasterioError, CPLE_BaseError):
+        return False
 
 
 def grid_of(dataset: Any) -> RasterGrid:

@@ -18,6 +18,7 @@ from rasterio._err import CPLE_BaseError
 
 from ..errors import InputError
 from ..geometry import PixelWindow
+from ..vector import clipped
 from .gdal import crs_name, reason_of
 from .grid import RasterGrid
 
@@ -38,7 +39,7 @@ class AreaOfInterest:
     def __init__(
         self, polygons: Iterable[dict[str, Any]], crs: str | None, grid: RasterGrid
     ) -> None:
-        shapes = _in_crs_of(grid, polygons, crs)
+        shapes = [shape for _, shape in _in_crs_of(grid, polygons, crs)]
         self._grid = grid
         self._shapes = [(shape, rasterio.features.bounds(shape)) for shape in shapes]
 
@@ -105,11 +106,21 @@ class LabelledPolygons:
         crs: str | None,
         grid: RasterGrid,
     ) -> None:
-        shapes = _in_crs_of(grid, polygons, crs)
+        values = list(labels)
         self._grid = grid
-        self._shapes = [(shape, int(label)) for shape, label in zip(shapes, labels)]
-        bounds = [rasterio.features.bounds(shape) for shape in shapes]
+        self._shapes = [
+            (shape, int(values[place])) for place, shape in _in_crs_of(grid, polygons, crs)
+        ]
+        bounds = [rasterio.features.bounds(shape) for shape, _ in self._shapes]
         self._bounds = np.array(bounds, np.float64).reshape(-1, 4)
+
+    @property
+    def touch_grid(self) -> bool:
+        """Whether the bounds of a polygon touch the grid."""
+        xmin, ymin, xmax, ymax = self._grid.bounds()
+        left, bottom, right, top = self._bounds.T
+        meets = (left <= xmax) & (right >= xmin) & (bottom <= ymax) & (top >= ymin)
+        return bool(meets.any())
 
     def burn(self, window: PixelWindow, fill: int) -> NDArray[np.int32]:
         """Labels of the pixels whose centre lies in a polygon, `fill` elsewhere; shape (H, W)."""
@@ -170,18 +181,74 @@ def trace_pieces(
 
 def _in_crs_of(
     grid: RasterGrid, polygons: Iterable[dict[str, Any]], crs: str | None
-) -> list[dict[str, Any]]:
-    shapes = list(polygons)
-    if crs is None or grid.crs is None:
-        return shapes
-    source, target = rasterio.CRS.from_user_input(crs), rasterio.CRS.from_wkt(grid.crs)
-    if source == target:
-        return shapes
+) -> list[tuple[int, dict[str, Any]]]:
+    """Polygons in the grid's CRS, each with its place; those far from the grid are left out.
+
+    Polygons that reach far beyond the grid are cut first: corners of the whole world have no
+    place in most coordinate systems.
+    """
+    target = None if grid.crs is None else rasterio.CRS.from_wkt(grid.crs)
+    source = target if crs is None else rasterio.CRS.from_user_input(crs)
+    within = _surroundings(grid, target, source)
+    polygons = list(polygons)
+    if source is not None and source != target and source.is_geographic:
+        _check_degrees(polygons, source)
+    shapes = [(place, _cut(shape, within)) for place, shape in enumerate(polygons)]
+    near = [(place, shape) for place, shape in shapes if shape is not None]
+    if source is None or target is None or source == target:
+        return near
     try:
-        return [rasterio.warp.transform_geom(source, target, shape) for shape in shapes]
+        return [
+            (place, rasterio.warp.transform_geom(source, target, shape)) for place, shape in near
+        ]
     except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
-        raise InputError(
-            f"The polygons have coordinates that do not fit their CRS, {crs_name(source.to_wkt())}"
-            f", or the raster's ({reason_of(error)}). Give the layer the CRS in which it was "
-            "drawn; a GeoJSON without one is taken to hold degrees."
-        ) from error
+        raise _no_fit(source, reason_of(error)) from error
+
+
+def _check_degrees(polygons: list[dict[str, Any]], crs: rasterio.CRS) -> None:
+    """Refuse polygons in metres, or in pixels, that are taken to be in degrees."""
+    for shape in polygons:
+        left, bottom, right, top = rasterio.features.bounds(shape)
+        if min(left, -right) < -360 or min(bottom, -top) < -90.001:
+            furthest = max((left, bottom, right, top), key=abs)
+            raise _no_fit(crs, f"{furthest:.10g} is no place in degrees")
+
+
+def _no_fit(crs: rasterio.CRS, reason: str) -> InputError:
+    return InputError(
+        f"The polygons have coordinates that do not fit their CRS, {crs_name(crs.to_wkt())}, or "
+        f"the raster's ({reason}). Give the layer the CRS in which it was drawn; a GeoJSON "
+        "without one is taken to hold degrees."
+    )
+
+
+def _surroundings(
+    grid: RasterGrid, target: rasterio.CRS | None, source: rasterio.CRS | None
+) -> tuple[float, float, float, float] | None:
+    """A rectangle in the polygons' CRS, three times as wide and high as the grid around it.
+
+    None where there is none, as for a grid across the 180th meridian.
+    """
+    bounds = grid.bounds()
+    if source is not None and target is not None and source != target:
+        try:
+            bounds = rasterio.warp.transform_bounds(target, source, *bounds)
+        except (rasterio.errors.RasterioError, CPLE_BaseError):
+            return None
+    left, bottom, right, top = bounds
+    width, height = right - left, top - bottom
+    if not (0 < width < np.inf and 0 < height < np.inf):
+        return None
+    return left - width, bottom - height, right + width, top + height
+
+
+def _cut(
+    shape: dict[str, Any], within: tuple[float, float, float, float] | None
+) -> dict[str, Any] | None:
+    """A polygon, cut where it reaches beyond a rectangle; None where nothing is left."""
+    if within is None:
+        return shape
+    left, bottom, right, top = rasterio.features.bounds(shape)
+    if within[0] <= left and within[1] <= bottom and right <= within[2] and top <= within[3]:
+        return shape
+    return clipped(shape, within)

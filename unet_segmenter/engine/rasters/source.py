@@ -6,26 +6,38 @@ from __future__ import annotations
 import html
 import math
 import re
+import shlex
+import uuid
 import warnings
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
 import rasterio.errors
+import rasterio.shutil
 import rasterio.vrt
 import rasterio.warp
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.windows import Window
 
-from ..errors import InputError
+from ..errors import InputError, JobError
 from ..geometry import PixelWindow
-from .gdal import CACHE, reason_of
+from .gdal import CACHE, crs_of, reason_of
 from .grid import RasterGrid, grid_of
+from .options import AS_IT_IS, SourceOptions
+from .remote import is_remote, source_settings, why_not_opened, why_not_read
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _SAMPLE_SIDE = 128
 _SAMPLES_A_SIDE = 6
 _STRIPED_CACHE = 512 << 20
+_HUGE = 1e30
 
 
 class RasterSource:
@@ -37,26 +49,38 @@ class RasterSource:
     ----------
     path : str
         Any raster that GDAL opens.
+    options : SourceOptions
+        What the user says of it.
 
     Raises
     ------
     InputError
-        If there is no such file, or it is not a raster.
+        If there is no such file, it is not a raster, or it has no grid but control points.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, options: SourceOptions = AS_IT_IS) -> None:
         self.path = path
+        self.options = options
+        self._is_remote = is_remote(path)
         try:
-            with warnings.catch_warnings():  # a missing CRS is told by `checks`, in its words
+            # A missing CRS is told by `checks`, in its words.
+            with warnings.catch_warnings(), self._settings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
                 self._dataset = rasterio.open(path)
         except rasterio.errors.RasterioIOError as error:
-            raise InputError(_why_not_opened(path, error)) from error
+            why = why_not_opened if self._is_remote else _why_not_opened
+            raise InputError(why(path, error)) from error
         self._opened = [self._dataset]
         self._take_up(path)
 
     @classmethod
-    def aligned(cls, path: str, grid: RasterGrid, resampling: str = "nearest") -> RasterSource:
+    def aligned(
+        cls,
+        path: str,
+        grid: RasterGrid,
+        resampling: str = "nearest",
+        options: SourceOptions = AS_IT_IS,
+    ) -> RasterSource:
         """A raster as it looks on another grid; nodata where it has nothing.
 
         Parameters
@@ -67,13 +91,19 @@ class RasterSource:
             Where the pixels wanted lie.
         resampling : str
             A method of GDAL, such as "nearest" for classes and "bilinear" for amounts.
+        options : SourceOptions
+            What the user says of the raster; one value of NODATA at most.
 
         Raises
         ------
         InputError
             If one of both is not georeferenced.
+        JobError
+            If there are several values of NODATA.
         """
-        source = cls(path)
+        if len(options.nodata) > 1:
+            raise JobError(f"{path} cannot be aligned with several values of NODATA; give one.")
+        source = cls(path, options)
         if source.grid.crs is None or grid.crs is None:
             source.__exit__()
             raise InputError(
@@ -88,8 +118,17 @@ class RasterSource:
             )
         band_meanings = source.band_names, source.scales
         has_nodata = any(value is not None for value in source._dataset.nodatavals)
+        if source._alpha is None and ColorInterp.alpha in source._dataset.colorinterp:
+            source._forget_alpha()  # else the warper masks by a band that holds data
+        if options.nodata:
+            has_nodata = True
+            told = {"src_nodata": options.nodata[0], "nodata": options.nodata[0]}
+        else:
+            told = {}
         source._dataset = rasterio.vrt.WarpedVRT(
             source._dataset,
+            src_crs=crs_of(source.grid.crs),
+            **told,
             crs=grid.crs,
             transform=rasterio.Affine(*grid.transform),
             height=grid.shape.height,
@@ -108,7 +147,7 @@ class RasterSource:
         if self._dataset.count == 0:
             subdatasets = ", ".join(self._dataset.subdatasets[:3])
             raise InputError(f"{path} holds several rasters; name one of them: {subdatasets}.")
-        self.grid = grid_of(self._dataset)
+        self.grid = self._grid()
         self.count: int = self._dataset.count
         self.dtype = str(np.result_type(*self._dataset.dtypes))
         if self.dtype.startswith("complex"):
@@ -124,12 +163,50 @@ class RasterSource:
             (
                 band
                 for band, meaning in enumerate(self._dataset.colorinterp, 1)
-                if meaning == ColorInterp.alpha and self.scales[band - 1] == (1, 0)
+                if meaning == ColorInterp.alpha
+                and self.scales[band - 1] == (1, 0)
+                and band not in self.options.bands
             ),
             None,
         )
 
-    def __enter__(self) -> RasterSource:
+    def _grid(self) -> RasterGrid:
+        """Where the raster lies; its own CRS counts where the user names none."""
+        grid = grid_of(self._dataset)
+        if self.options.crs is not None:
+            grid = replace(grid, crs=rasterio.CRS.from_user_input(self.options.crs).to_wkt())
+        elif grid.crs is None and self.options.needs_place and self._dataset.transform.is_identity:
+            self._refuse_points()
+        return grid
+
+    def _refuse_points(self) -> None:
+        """Refuse a raster without a grid that QGIS would place: its map would lie elsewhere."""
+        points, _ = self._dataset.gcps
+        if not points and self._dataset.rpcs is None:
+            return
+        what, flag = ("ground control points", "") if points else ("RPCs", "-rpc ")
+        out = shlex.quote(f"{Path(self.path).stem}_placed.tif")
+        raise InputError(
+            f"{self.path} is placed by {what} alone, and has no grid. Give it one: gdalwarp "
+            f"{flag}-r bilinear -dstalpha {shlex.quote(self.path)} {out}"
+        )
+
+    def _forget_alpha(self) -> None:
+        """Go on with a virtual copy none of whose bands is called alpha."""
+        copy = f"/vsimem/{uuid.uuid4().hex}.vrt"
+        rasterio.shutil.copy(self._dataset, copy, driver="VRT")
+        with rasterio.open(copy, "r+") as dataset:
+            dataset.colorinterp = [
+                ColorInterp.undefined if meaning == ColorInterp.alpha else meaning
+                for meaning in dataset.colorinterp
+            ]
+        self._dataset = rasterio.open(copy)
+        self._opened.insert(0, self._dataset)
+
+    def _settings(self) -> rasterio.Env:
+        return rasterio.Env(**source_settings(self._is_remote))
+
+    def __enter__(self) -> Self:
         """Enter a context that closes the raster."""
         return self
 
@@ -212,7 +289,8 @@ class RasterSource:
         inside = window.intersect(PixelWindow.of_shape(self.grid.shape))
         if inside == window:
             values = self._read(window, bands)
-            return np.moveaxis(values, 0, -1), self._valid(window, bands, values, value_range)
+            valid = self._valid(window, bands, values, value_range)
+            return np.moveaxis(self._true(values, bands), 0, -1), valid
         # A view of planes: so GDAL gives them, and so the networks take them.
         pixels = np.moveaxis(np.zeros((len(bands), *window.shape), self.dtype), 0, -1)
         valid = np.zeros(window.shape, bool)
@@ -220,7 +298,7 @@ class RasterSource:
             return pixels, valid
         values = self._read(inside, bands)
         target = inside.relative_to(window).slices
-        pixels[target] = np.moveaxis(values, 0, -1)
+        pixels[target] = np.moveaxis(self._true(values, bands), 0, -1)
         valid[target] = self._valid(inside, bands, values, value_range)
         return pixels, valid
 
@@ -300,28 +378,49 @@ class RasterSource:
         scale = min(1.0, longest_side / max(region.shape))
         height, width = (max(1, round(side * scale)) for side in region.shape)
         values = self._read(region, bands, (height, width))
-        return np.moveaxis(values, 0, -1), self._valid(region, bands, values, value_range)
+        valid = self._valid(region, bands, values, value_range)
+        return np.moveaxis(self._true(values, bands), 0, -1), valid
+
+    def _true(self, values: NDArray[np.generic], bands: tuple[int, ...]) -> NDArray[np.generic]:
+        """What stored values (C, H, W) mean: here themselves, see `ImageSource`."""
+        return values
+
+    def _true_value(self, value: float, band: int) -> float:
+        return value
+
+    def _in_collar(
+        self, window: PixelWindow, shape: tuple[int, ...], values: tuple[float, ...]
+    ) -> NDArray[np.bool_]:
+        """Pixels of the collar of some values; shape (H, W). Only an `ImageSource` has one."""
+        return np.zeros(shape, bool)
 
     def _read(
         self, window: PixelWindow, bands: tuple[int, ...], shape: tuple[int, int] | None = None
     ) -> NDArray[np.generic]:
+        if len({self._dataset.dtypes[band - 1] for band in bands}) > 1:
+            # A virtual raster may join bands of different types.
+            return np.concatenate([self._read(window, (band,), shape) for band in bands])
         out_shape = None if shape is None else (len(bands), *shape)
-        one_type = len({self._dataset.dtypes[band - 1] for band in bands}) == 1
-        try:
-            values: NDArray[np.generic]
-            if one_type:
-                values = self._dataset.read(
+        # A virtual raster opens its parts as it reads them.
+        with self._settings() if self._is_remote else nullcontext():
+            try:
+                values: NDArray[np.generic] = self._dataset.read(
                     list(bands), window=_window(window), out_shape=out_shape
                 )
-            else:  # a virtual raster may join bands of different types
-                values = np.concatenate([self._read(window, (band,), shape) for band in bands])
-        except rasterio.errors.RasterioIOError as error:
-            raise InputError(
-                f"{self.path} cannot be read at rows {window.row}-{window.row_stop - 1}, columns "
-                f"{window.col}-{window.col_stop - 1}: it is damaged or cut off. Copy it again "
-                f"from its source. ({reason_of(error)})"
-            ) from error
+            except rasterio.errors.RasterioIOError as error:
+                raise InputError(self._why_not_read(window, error)) from error
         return values
+
+    def _why_not_read(self, window: PixelWindow, error: BaseException) -> str:
+        place = (
+            f"rows {window.row}-{window.row_stop - 1}, columns {window.col}-{window.col_stop - 1}"
+        )
+        if self._is_remote:
+            return why_not_read(self.path, place, error)
+        return (
+            f"{self.path} cannot be read at {place}: it is damaged or cut off. Copy it again "
+            f"from its source. ({reason_of(error)})"
+        )
 
     def _valid(
         self,
@@ -338,8 +437,9 @@ class RasterSource:
         if any(self._dataset.nodatavals[band - 1] is not None for band in bands):
             empty = [self._is_nodata(band, v) for band, v in zip(bands, values, strict=True)]
             low, high = value_range
-            may_be_data = nodata is not None and low <= nodata <= high
+            may_be_data = nodata is not None and low <= self._true_value(nodata, bands[0]) <= high
             valid &= ~(np.all(empty, axis=0) if may_be_data else np.any(empty, axis=0))
+        self._mask_given(window, bands, values, value_range, valid)
         flags = self._dataset.mask_flag_enums[bands[0] - 1]
         if self._alpha is not None:
             valid &= self._read(window, (self._alpha,), values.shape[1:])[0] > 0
@@ -350,14 +450,28 @@ class RasterSource:
             valid &= mask > 0
         return valid
 
+    def _mask_given(
+        self,
+        window: PixelWindow,
+        bands: tuple[int, ...],
+        values: NDArray[np.generic],
+        value_range: tuple[float, float],
+        valid: NDArray[np.bool_],
+    ) -> None:
+        """Take what the user calls nodata out of `valid`."""
+        inside = tuple(v for v in self.options.nodata if may_be_data(v, value_range))
+        for value in self.options.nodata:
+            if value not in inside:
+                for band, stored in zip(bands, values, strict=True):
+                    valid &= ~holds(self._true(stored[np.newaxis], (band,))[0], value)
+        if inside:
+            valid &= ~self._in_collar(window, values.shape[1:], inside)
+
     def _is_nodata(self, band: int, values: NDArray[np.generic]) -> NDArray[np.bool_]:
         nodata = self._dataset.nodatavals[band - 1]
         if nodata is None or math.isnan(nodata):
             return np.zeros(values.shape, bool)
-        if np.issubdtype(values.dtype, np.floating):
-            nodata = values.dtype.type(nodata)
-        empty: NDArray[np.bool_] = np.equal(values, nodata)
-        return empty
+        return holds(values, nodata)
 
     def cache_for(self, rows: int) -> int:
         """Bytes of cache for reading blocks of that many rows, one after the other.
@@ -370,6 +484,28 @@ class RasterSource:
         pixel = self.count * np.dtype(self.dtype).itemsize
         row_of_blocks = (rows + height) * width * pixel if striped else 0
         return min(max(CACHE, row_of_blocks), _STRIPED_CACHE)
+
+
+def may_be_data(value: float, value_range: tuple[float, float]) -> bool:
+    """Whether data may hold a value; of values of any range, those below 0 are taken for none."""
+    low, high = value_range
+    return low <= value <= high and (math.isfinite(low) or value >= 0)
+
+
+def holds(values: NDArray[np.generic], value: float) -> NDArray[np.bool_]:
+    """Where an array holds a value.
+
+    Of huge values, such as the lowest of a type, the text in a file is often rounded.
+    """
+    found: NDArray[np.bool_]
+    if np.issubdtype(values.dtype, np.floating):
+        if math.isfinite(value) and abs(value) > _HUGE:
+            found = np.abs(values.astype(np.float64) - value) <= 1e-3 * abs(value)
+        else:
+            found = values == values.dtype.type(value)
+    else:
+        found = np.equal(values, value)
+    return found
 
 
 def _spread(start: int, stop: int) -> list[int]:

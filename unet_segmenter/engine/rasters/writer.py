@@ -137,9 +137,10 @@ def driver_of(path: Path) -> str:
     try:
         return DRIVERS[path.suffix.lower()]
     except KeyError as error:
+        *first, last = DRIVERS
         raise OutputError(
             f"Nothing can be written to {path.name}: of the suffix {path.suffix!r} no format is "
-            f"known that holds every map without loss; use .tif (or {', '.join(DRIVERS)})."
+            f"known that holds every map without loss; use {', '.join(first)} or {last}."
         ) from error
 
 
