@@ -20,8 +20,8 @@ from unet_segmenter.engine.model_card import ModelCard
 
 from .answers import UNLABELLED
 from .dataset import ClassInfo, Dataset, Sample
-from .evidence import evidence_of
 from .evaluate import REST, Evaluation, Tally, answers_for, rounded
+from .evidence import evidence_of
 from .sample_pictures import colored_mask, data_url, picture, thumbnail
 from .whole_and_tiled import Network, calibrated, whole
 

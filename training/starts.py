@@ -26,8 +26,7 @@ def with_start(spec: TrainSpec, library: ModelLibrary | None = None) -> TrainSpe
     unless another preset than that model's, or an encoder's weights, are asked for. What is not
     given of the network is then as in that model, which works at its own resolution.
     """
-    library = default_library() if library is None else library
-    start = _folder_of(spec, library)
+    start = folder_of(spec, library)
     card = card_of(Path(start)) if start else None
     trained = (card or {}).get("training", {})
     preset = spec.preset or trained.get("preset") or DEFAULT_PRESET
@@ -44,10 +43,11 @@ def with_start(spec: TrainSpec, library: ModelLibrary | None = None) -> TrainSpe
     return replace(spec, **changes)
 
 
-def _folder_of(spec: TrainSpec, library: ModelLibrary) -> str:
+def folder_of(spec: TrainSpec, library: ModelLibrary | None = None) -> str:
     """Return the folder or file to start from, "" for none."""
     if spec.start in ("", NONE):
         return ""
+    library = default_library() if library is None else library
     if spec.start != AUTO:
         known = spec.start in library.names() and not Path(spec.start).exists()
         return str(library.load(spec.start).folder) if known else spec.start

@@ -53,11 +53,15 @@ def add_recipe(parser: ArgumentParser) -> None:
 
 def spec_of(options: Namespace, **changes: Any) -> TrainSpec:
     """Return the spec of data, start and recipe."""
+    from dataclasses import replace
+
+    from ..starts import folder_of
     from ..train_spec import TrainSpec
 
     shared = (*flags.MIX, *flags.START, *flags.NETWORK, *flags.FITTING)
     values = {"dataset": options.dataset, "output": options.output}
-    return TrainSpec.from_json({**values, **flags.values_of(options, shared), **changes})
+    spec = TrainSpec.from_json({**values, **flags.values_of(options, shared), **changes})
+    return replace(spec, start=folder_of(spec))
 
 
 class _Console(ConsoleProgress):
