@@ -146,7 +146,7 @@ def _write_blocks(reader: Reader, kept: Sequence[Record], split: Split, folder: 
         names = [record.name for record in kept if split.side_of[record.name] in sides]
         if names:
             write_blocks(
-                folder / file, [reader.grid(name) for name in names],
+                folder / file, [reader.block_grid(name) for name in names],
                 [split.group_of[name] for name in names], [split.side_of[name] for name in names],
             )  # fmt: skip
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from .train import add_data, add_output, add_recipe, add_start, console, spec_of
+from .train import add_data, add_recipe, add_start, console, spec_of
 
 HELP = "Train from nothing, and from models that learned other data briefly and long."
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_data(parser)
-    add_output(parser, "folder to write: a run each, comparison.png, .csv and .md")
-    add_start(parser, required=True)
+    add_data(parser, "folder to write: a run each, comparison.png, .csv and .md")
+    add_start(parser)
     add = parser.add_argument
     add("--warm-from", default="", metavar="MODEL", help="one that learned the same data briefly")
     add(

@@ -19,7 +19,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..runners.spec_texts import numbers
+from ..engine.spec_texts import numbers
 from .area_of_interest import write_polygons
 from .base_algorithm import EngineAlgorithm
 from .compat import INTEGER, VECTOR_POLYGON

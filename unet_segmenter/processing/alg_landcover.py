@@ -27,7 +27,7 @@ from ..engine.errors import JobError, ModelError
 from ..engine.job import PRECISIONS, RUNTIMES
 from ..engine.landcover_job import MAX_MAJORITY_RADIUS
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
-from ..runners.spec_texts import names
+from ..engine.spec_texts import names
 from . import settings
 from .area_of_interest import write_polygons
 from .compat import DOUBLE, INTEGER, VECTOR_POLYGON

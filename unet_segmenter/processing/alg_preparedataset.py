@@ -15,10 +15,10 @@ from qgis.core import (
     QgsProcessingOutputString,
 )
 
+from ..engine import spec_texts
 from ..engine.errors import InputError
 from ..engine.name_lists import join_names
-from ..runners import spec_texts
-from ..runners.training_choices import AUTO, READERS
+from ..engine.training_choices import AUTO, READERS
 from . import dataset_parameters as its
 from .area_of_interest import write_polygons
 from .base_algorithm import EngineAlgorithm
@@ -192,6 +192,7 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
             "labels": labels,
             "field": field or "",
             "areas": areas,
+            "samples": self.parameterAsEnumString(parameters, its.SAMPLES, context) or AUTO,
             "bands": [int(band) for band in bands],
             "nodata": source["nodata"],
             "crs": source["crs"] or "",

@@ -23,7 +23,7 @@ from ..engine.crf_settings import SOLVERS, CrfSettings
 from ..engine.errors import JobError
 from ..engine.job import ClassArea
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
-from ..runners.spec_texts import numbers
+from ..engine.spec_texts import numbers
 from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, INTEGER
 from .parameters import NODATA_HELP, is_given, nodata_parameter, static_enum

@@ -17,10 +17,10 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
+from ..engine import spec_texts
 from ..engine.errors import InputError, JobError, ModelError
 from ..engine.model_card import ModelCard
-from ..runners import spec_texts
-from ..runners.spec_texts import numbers
+from ..engine.spec_texts import numbers
 from . import settings
 from .compat import FILE
 
