@@ -182,6 +182,11 @@ class GeoChips:
         """All classes that the labels name, but those outside of the polygons."""
         return tuple(cls.name for cls in self.classes if cls.name != UNLABELLED)
 
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that are read chip by chip."""
+        labels = self._classes_raster.files if self._classes_raster else ()
+        return (*self._raster.files, *labels)
+
     def warnings(self) -> list[str]:
         """Return what the user should know of the raster before it teaches."""
         return self._raster.warnings(self._values)

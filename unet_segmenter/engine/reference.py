@@ -16,6 +16,7 @@ from .errors import InputError, JobError
 from .evaluate_job import EvaluateJob
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
+from .name_lists import quoted
 from .rasters.polygons import LabelledPolygons
 from .rasters.source import RasterSource
 from .vector import layer_fields, read_labelled_polygons
@@ -164,8 +165,8 @@ def _polygon_reference(job: EvaluateJob, field: str, source: RasterSource) -> Po
             raise InputError(
                 f"{job.reference} holds the class {label!r} in the field {field}, which is no "
                 f"value from 0 to 254 and no name of a class; known are "
-                f"{', '.join(f'{v}={n}' for v, n in sorted(named.items())) or 'none'}. Give "
-                "CLASS_NAMES as value=name."
+                f"{', '.join(f'{v}={quoted(n)}' for v, n in sorted(named.items())) or 'none'}. "
+                "Give CLASS_NAMES as value=name."
             )
         values.append(value)
         if not label.isdecimal() and label:

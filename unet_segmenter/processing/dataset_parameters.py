@@ -20,7 +20,7 @@ from ..engine.training_choices import AUTO, LABELLED, READERS, SPLITS
 from .base_algorithm import BaseAlgorithm
 from .compat import DOUBLE, FOLDER, INTEGER, VECTOR_POLYGON
 from .label_layer import field_parameter, label_parameter
-from .parameters import any_file, static_enum
+from .parameters import NODATA_HELP, any_file, nodata_parameter, static_enum
 
 SOURCE = "SOURCE"
 RASTER = "RASTER"
@@ -158,6 +158,7 @@ def _add_raster(algorithm: BaseAlgorithm) -> None:
         ),
         "The bands to train on, in the order in which the model will take them.",
     )
+    algorithm.add(nodata_parameter(), NODATA_HELP, advanced=True)
 
 
 def add_samples(algorithm: BaseAlgorithm) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unet_segmenter.engine.raster import RasterSource
+import rasterio
 
 from tests.toy_models import write_brightness_model
 from tests.toy_rasters import write_raster
@@ -19,6 +19,7 @@ from unet_segmenter.engine.checks import check_values
 from unet_segmenter.engine.errors import InputError
 from unet_segmenter.engine.geometry import PixelWindow
 from unet_segmenter.engine.model_card import ModelCard
+from unet_segmenter.engine.rasters.image import ImageSource
 
 BANDS = (1, 2, 3)
 
@@ -46,7 +47,7 @@ def scene(path: Path, data_type: str, mean: float, stddev: float, **profile: Any
 
 
 def check(path: Path, model: ModelCard) -> list[str]:
-    with RasterSource(str(path)) as source:
+    with ImageSource(str(path)) as source:
         return check_values(source, model, BANDS, PixelWindow.of_shape(source.grid.shape))
 
 
@@ -63,13 +64,17 @@ KINDS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
 @pytest.mark.skipif(shutil.which("gdal_translate") is None, reason="gdal_translate is not there")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("nodata", [None, 0], ids=["whole", "nodata"])
+@pytest.mark.parametrize("stored", [None, (0.5, -100)], ids=["as it is", "scaled"])
 def test_a_raster_rescaled_as_a_refusal_says_is_taken_and_looks_as_the_training_images(
-    kind: str, nodata: int | None, tmp_path: Path
+    kind: str, stored: tuple[float, float] | None, nodata: int | None, tmp_path: Path
 ) -> None:
     (data_type, limits, mean, stddev), raster = KINDS[kind]
     model = card(tmp_path, data_type, limits, mean, stddev)
     profile = {} if nodata is None else {"nodata": nodata}
     path = scene(tmp_path / "scene.tif", *raster, **profile)
+    if stored:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.scales, dataset.offsets = [stored[0]] * 3, [stored[1]] * 3
     with pytest.raises(InputError, match="Rescale it first, for example: gdal_translate ") as told:
         check(path, model)
     command = shlex.split(str(told.value).partition("for example: ")[2])
@@ -77,7 +82,7 @@ def test_a_raster_rescaled_as_a_refusal_says_is_taken_and_looks_as_the_training_
     places = {"INPUT": str(path), "OUTPUT": str(mended)}
     subprocess.run([places.get(word, word) for word in command], check=True, capture_output=True)
     assert check(mended, model) == []
-    with RasterSource(str(mended)) as source:
+    with ImageSource(str(mended)) as source:
         sample = source.sample(BANDS, model.input.value_range, PixelWindow(0, 0, 120, 90))
         assert source.dtype == data_type
         assert sample.min() >= limits[0]
