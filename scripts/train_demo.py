@@ -42,7 +42,7 @@ WORTH_SEEING = 0.03
 HELD_OUT = ("005", "045")
 # Every how manieth frame is used: about 100 to train on and 20 to validate on.
 STEPS = {"train": 8, "validation": 4}
-# No epoch begins after so many minutes, so that a busy computer is done in time, too.
+# A training ends by its epochs, or early enough to be exported after so many minutes.
 MINUTES = "4.5"
 
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from unet_segmenter.engine.errors import JobError
 
@@ -105,6 +106,13 @@ class FitPlan:
                 f"the loss {self.loss!r} weighs classes against each other, and there is one: "
                 "leave its weight out, or take weighted-bce, which weighs a class's own pixels"
             )
+
+    def told(self) -> dict[str, Any]:
+        """Return it as JSON values, without numbers of epochs and steps that only a time ends."""
+        found = asdict(self)
+        for name in ("epochs", "steps") if self.open_end else ():
+            del found[name]
+        return found
 
     @property
     def head(self) -> str:

@@ -204,7 +204,7 @@ class LiveReport:
 
     def _settings(self, state: FitState) -> list[tuple[str, Any]]:
         recipe = self.recipe
-        told = {"preset": recipe.preset.name, **asdict(recipe.network), **asdict(state.plan)}
+        told = {"preset": recipe.preset.name, **asdict(recipe.network), **state.plan.told()}
         told |= {"framing": recipe.framing.kind, "scaling": recipe.scaling}
         told |= {
             "data set": recipe.dataset.folder,

@@ -40,6 +40,9 @@ def with_start(spec: TrainSpec, library: ModelLibrary | None = None) -> TrainSpe
             changes["half"] = trained.get("framing", {}).get("kind") == "half"
     if spec.minutes is None and spec.epochs is None and not spec.preset:
         changes["minutes"] = MINUTES
+    for name in ("half", "trainable_norm"):
+        given = getattr(spec, name)
+        changes[name] = bool(changes.get(name) if given is None else given)
     return replace(spec, **changes)
 
 

@@ -255,9 +255,11 @@ def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
     spec = recipe.spec
     told: dict[str, Any] = {
         "preset": recipe.preset.name, "network": asdict(recipe.network),
-        "plan": asdict(recipe.plan), "framing": asdict(recipe.framing), "epochs_done": epochs,
+        "plan": recipe.plan.told(), "framing": asdict(recipe.framing), "epochs_done": epochs,
         "samples": "training and validation" if spec.all_samples else "training",
     }  # fmt: skip
+    if spec.minutes is not None:
+        told["minutes"] = spec.minutes
     if encoder := encoder_of(recipe, spec.run_folder):
         told["encoder"] = encoder
     told |= told_start(spec, recipe.dataset)

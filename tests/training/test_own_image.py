@@ -110,6 +110,8 @@ def test_the_card_tells_the_scores_on_test_blocks_and_what_they_rest_on(trained)
     assert metrics["evidence"]["polygons"] == polygons > 0
     assert f"of {polygons} polygons" in metrics["split"]
     assert card.details["metrics_on_validation"]["split"].startswith("field, validation")
+    assert card.details["training"]["minutes"] == 1.5
+    assert "epochs" not in card.details["training"]["plan"], "the time ended it"
     told = card.details["training"]["dataset"]
     assert told["labelled"] == "samples"
     assert told["labels"]["test"]["polygons"] == polygons

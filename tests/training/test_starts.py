@@ -62,6 +62,7 @@ def test_what_is_asked_for_wins_over_the_start_s_network(models):
 def test_another_network_or_first_weights_start_from_no_model(models, changes):
     spec = with_start(replace(AUTO, **changes), ModelLibrary((models,)))
     assert spec.start == ""
+    assert (spec.half, spec.trainable_norm) == (False, False)
     assert spec.preset == changes.get("preset", "lite0")
 
 
