@@ -139,20 +139,24 @@ def histogram(store: BlockStore, name: str, band: int = 0) -> NDArray[np.int64]:
 def ground_areas(
     store: BlockStore, name: str, counts: NDArray[np.int64], grid: RasterGrid
 ) -> NDArray[np.float64] | None:
-    """Square metres that each of the 256 values of a uint8 layer covers; None without a CRS.
+    """Square metres on the ground that each of the 256 values of a uint8 layer covers.
+
+    None without a CRS.
 
     Parameters
     ----------
     counts : ndarray of int, shape (256,)
         The layer's `histogram`, which is enough where all pixels are of one size.
     """
-    areas = grid.row_areas()
-    if areas is None or not len(areas) or areas[0] == areas[-1] == areas[len(areas) // 2]:
-        return None if areas is None else counts * areas[0]
+    metric = grid.metric()
+    if metric is None:
+        return None
+    if metric.is_uniform:
+        return counts.astype(np.float64) * float(metric.lattice.mean())
     total, start = np.zeros(256), 0
     for rows in _strips(store, name, 0):
-        weights = np.repeat(areas[start : start + len(rows)], rows.shape[1])
-        total += np.bincount(rows.ravel(), weights, minlength=256)
+        weights = np.broadcast_to(metric.areas(start, start + len(rows)), rows.shape)
+        total += np.bincount(rows.ravel(), weights.ravel(), minlength=256)
         start += len(rows)
     return total
 

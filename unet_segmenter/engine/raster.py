@@ -10,9 +10,10 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ from rasterio.windows import Window
 
 from .errors import InputError, OutputError
 from .geometry import PixelWindow, Shape2D
+from .pixel_metric import Ellipsoid, PixelMetric
 from .raw_image import BandImage, virtual_raster
 
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the user as errors
 
-METRES_PER_DEGREE = 111_320.0
 _SAMPLE_SIDE = 128
 _SAMPLES_A_SIDE = 6
 _CACHE = 16 << 20
@@ -122,69 +123,30 @@ class RasterGrid:
         left, bottom, right, top = other.bounds()
         return bool(xmin < right and left < xmax and ymin < top and bottom < ymax)
 
+    def metric(self) -> PixelMetric | None:
+        """How large pixels are on the ground, on the CRS's own ellipsoid; None without a CRS."""
+        return None if self.crs is None else _metric_of(self)
+
     def pixel_size(self) -> tuple[float, float] | None:
-        """Width and height of the middle pixel in metres; None without a CRS."""
-        if self.crs is None:
-            return None
-        a, b, _, d, e, _ = self.transform
-        x_scale = y_scale = 1.0
-        crs = rasterio.CRS.from_wkt(self.crs)
-        if crs.is_geographic:
-            latitude = self._point(self.shape.height // 2, self.shape.width // 2)[1]
-            y_scale = METRES_PER_DEGREE
-            x_scale = METRES_PER_DEGREE * max(math.cos(math.radians(latitude)), 1e-6)
-        elif crs.is_projected:
-            x_scale = y_scale = crs.linear_units_factor[1]
-        return math.hypot(a * x_scale, d * y_scale), math.hypot(b * x_scale, e * y_scale)
+        """Width and height of the middle pixel on the ground in metres; None without a CRS."""
+        metric = self.metric()
+        return None if metric is None else metric.pixel_size()
 
     def pixel_area(self) -> float | None:
-        """Area of the middle pixel in square metres; None without a CRS."""
-        areas = self.row_areas()
-        return None if areas is None else float(areas[self.shape.height // 2])
+        """Area of the middle pixel on the ground in square metres; None without a CRS."""
+        metric = self.metric()
+        return None if metric is None else metric.pixel_area()
 
-    def row_areas(self) -> NDArray[np.float64] | None:
-        """Area of the middle pixel of each row in square metres, (H,); None without a CRS.
-
-        In degrees it is that on a sphere, and becomes smaller towards the poles.
-        """
+    def unit(self) -> tuple[str, float] | None:
+        """The CRS's unit of length, such as "metre", and its metres; None for degrees."""
         crs = _crs(self.crs)
-        if crs is None:
+        if crs is None or not crs.is_projected:
             return None
-        height, width = self.shape
-        area = self.pixel_area_in_units()
-        if crs.is_projected:
-            area *= crs.linear_units_factor[1] ** 2
-        if not crs.is_geographic:
-            return np.full(height, area)
-        _, _, _, d, e, f = self.transform
-        latitudes = np.radians(d * width / 2 + e * (np.arange(height) + 0.5) + f)
-        # The zone between two parallels is exact: the second factor is that of its curvature.
-        zone = np.maximum(np.cos(latitudes), 0) * np.sinc(math.radians(e) / (2 * math.pi))
-        areas: NDArray[np.float64] = area * METRES_PER_DEGREE**2 * zone
-        return areas
-
-    def unit(self) -> str | None:
-        """Name of the CRS's unit of length, such as "metre"; None without one or for degrees."""
-        crs = _crs(self.crs)
-        return str(crs.linear_units) if crs is not None and crs.is_projected else None
-
-    def pixel_area_in_units(self) -> float:
-        """Area of a pixel in the square of the CRS's unit."""
-        a, b, _, d, e, _ = self.transform
-        return abs(a * e - b * d)
+        return str(crs.linear_units), float(crs.linear_units_factor[1])
 
     def crs_text(self) -> str:
         """The CRS as "EPSG:n" or WKT, for GDAL's programs; empty without one."""
         return "" if self.crs is None else str(_crs(self.crs).to_string())
-
-    def metres_per_unit(self) -> float | None:
-        """Metres of a unit of the CRS; None without a CRS, NaN where units are degrees."""
-        if self.crs is None:
-            return None
-        crs = rasterio.CRS.from_wkt(self.crs)
-        if crs.is_geographic:
-            return math.nan
-        return float(crs.linear_units_factor[1]) if crs.is_projected else 1.0
 
     def _point(self, row: float, col: float) -> tuple[float, float]:
         a, b, c, d, e, f = self.transform
@@ -789,6 +751,102 @@ def gdal_settings(threads: int, cache: int = _CACHE) -> Iterator[None]:
 
 def _crs(wkt: str | None) -> Any:
     return None if wkt is None else rasterio.CRS.from_wkt(wkt)
+
+
+@lru_cache(maxsize=16)
+def _metric_of(grid: RasterGrid) -> PixelMetric:
+    crs = _crs(grid.crs)
+    a, b, c, d, e, f = grid.transform
+    unit = 1.0
+    if crs.is_geographic:
+        unit = crs.units_factor[1] * _EARTH_RADIUS
+    elif crs.is_projected:
+        unit = crs.linear_units_factor[1]
+    planar = unit**2 * np.array([a * a + d * d, a * b + d * e, b * b + e * e])
+    ground = _ground_of(crs)
+
+    def locate(rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = a * columns + b * rows + c, d * columns + e * rows + f
+        if ground is None:
+            return np.stack([unit * x, unit * y, np.zeros_like(x)], axis=-1)
+        return ground.ellipsoid.place(*_unprojected(crs, ground, x, y))
+
+    return PixelMetric.of(grid.shape, locate, planar)
+
+
+_EARTH_RADIUS = 6_371_008.8  # mean radius in metres
+_SHORTEST_RUN = 4
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The geographic CRS that a CRS is a projection of, and its ellipsoid."""
+
+    crs: Any
+    ellipsoid: Ellipsoid
+
+
+def _ground_of(crs: Any) -> _Ground | None:
+    """What a CRS is a projection of; None of a local one, which lies nowhere."""
+    content = crs.to_dict(projjson=True)
+    while content["type"] in ("BoundCRS", "CompoundCRS"):
+        content = content["source_crs"] if "source_crs" in content else content["components"][0]
+    base = content.get("base_crs", content)
+    datum = base.get("datum") or base.get("datum_ensemble")
+    if datum is None or "ellipsoid" not in datum:
+        return None
+    return _Ground(
+        rasterio.CRS.from_user_input(json.dumps(base)), _ellipsoid_of(datum["ellipsoid"])
+    )
+
+
+def _ellipsoid_of(content: Mapping[str, Any]) -> Ellipsoid:
+    """The ellipsoid of PROJJSON, whose lengths may have units."""
+
+    def metres(key: str) -> float:
+        value = content[key]
+        if not isinstance(value, dict):
+            return float(value)
+        unit = value["unit"]
+        factor = unit["conversion_factor"] if isinstance(unit, dict) else 1.0
+        return float(value["value"]) * float(factor)
+
+    if "radius" in content:
+        return Ellipsoid(metres("radius"), 0.0)
+    major = metres("semi_major_axis")
+    if "inverse_flattening" in content:
+        inverse = float(content["inverse_flattening"])
+        return Ellipsoid(major, 1 / inverse if inverse else 0.0)
+    return Ellipsoid(major, 1 - metres("semi_minor_axis") / major)
+
+
+def _unprojected(
+    crs: Any, ground: _Ground, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Longitudes and latitudes in radians; NaN where the projection has no place."""
+    if not crs.is_geographic or ground.crs != crs:
+        found = _transformed(crs, ground.crs, np.stack([x.ravel(), y.ravel()]))
+        x, y = (values.reshape(x.shape) for values in found)
+    radians = ground.crs.units_factor[1]
+    lost = ~(np.isfinite(x) & np.isfinite(y))
+    return np.where(lost, np.nan, x * radians), np.where(lost, np.nan, y * radians)
+
+
+def _transformed(source: Any, target: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points of shape (2, N) in another CRS.
+
+    One point outside of the domain of a projection makes a call fail for all: the others are
+    found by halving, to runs of a few points, which are NaN if one of them fails.
+    """
+    try:
+        found = rasterio.warp.transform(source, target, points[0].tolist(), points[1].tolist())
+        return np.array(found, np.float64)
+    except (rasterio.errors.RasterioError, CPLE_BaseError):
+        half = points.shape[1] // 2
+        if half < _SHORTEST_RUN:
+            return np.full(points.shape, np.nan)
+        parts = [_transformed(source, target, p) for p in (points[:, :half], points[:, half:])]
+        return np.concatenate(parts, axis=1)
 
 
 def _crs_name(wkt: str | None) -> str:

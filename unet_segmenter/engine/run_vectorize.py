@@ -270,15 +270,9 @@ def _values_of(job: VectorizeJob, legend: RasterLegend) -> set[int] | None:
 
 def _warnings(sources: _Sources) -> tuple[str, ...]:
     grid = sources.classes.grid
-    factor = grid.metres_per_unit()
-    if factor is None:
+    if grid.crs is None:
         return (
             f"{sources.job.input} has no coordinate reference system: areas and perimeters are in "
             "pixels.",
-        )
-    if math.isnan(factor):
-        return (
-            f"{sources.job.input} is in degrees: areas and perimeters are metres on a sphere, "
-            "within about 0.7 % of those on the ellipsoid.",
         )
     return ()

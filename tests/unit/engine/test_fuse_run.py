@@ -358,10 +358,13 @@ def test_areas_in_degrees_shrink_towards_the_poles(tmp_path) -> None:
     )
     result = run(path, tmp_path / "c.tif")
     area = {one.name: one.area for one in result.areas}
-    radius = 111_320 * 180 / np.pi
-    edges = np.sin(np.radians([60, 55, 50]))
-    expected = radius**2 * np.radians(7) * -np.diff(edges)
-    np.testing.assert_allclose([area["north"], area["south"]], expected, rtol=1e-9)
+    sine = np.sin(np.radians([60, 55, 50]))
+    minor = 6356752.314245  # WGS 84
+    e = 0.0818191908426
+    # Snyder, "Map Projections - A Working Manual", 1987: area from the equator to a parallel.
+    zone = minor**2 / 2 * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
+    expected = np.radians(7) * -np.diff(zone)
+    np.testing.assert_allclose([area["north"], area["south"]], expected, rtol=1e-6)
 
 
 def test_areas_of_a_sheared_grid_are_those_of_its_parallelograms(tmp_path) -> None:
@@ -370,7 +373,7 @@ def test_areas_of_a_sheared_grid_are_those_of_its_parallelograms(tmp_path) -> No
     sheared = rasterio.Affine(5, 3, 500000, 0, -5, 5300000)
     path = write_shares(tmp_path / "p.tif", pixels, ("a", "b"), transform=sheared)
     area = {one.name: one.area for one in run(path, tmp_path / "c.tif").areas}
-    assert area["a"] == pytest.approx(HEIGHT * WIDTH * 25)
+    assert area["a"] == pytest.approx(HEIGHT * WIDTH * 25 / 0.9996**2, rel=1e-5)
 
 
 def test_the_course_s_sums_warn_and_name_what_is_no_class(tmp_path) -> None:
@@ -391,8 +394,9 @@ def test_the_summary_tells_areas_shares_and_shows_a_picture(stack, tmp_path) -> 
     result = run(stack, tmp_path / "c.tif", summary=summary, unknown_threshold=0.6)
     page = summary.read_text(encoding="utf-8")
     for area in result.areas:
-        assert f"{area.pixels * 0.0625:,.1f}</td>" in page, "in square metres"
-        assert f"{area.pixels * 0.0625 / 10_000:,.4f}</td>" in page, "in hectares"
+        assert area.area == pytest.approx(area.pixels * 0.0625 / 0.9996**2, rel=1e-5)
+        assert f"{area.area:,.1f}</td>" in page, "in square metres"
+        assert f"{area.area / 10_000:,.4f}</td>" in page, "in hectares"
     assert "Area (metre²)" in page
     assert f"<b>{result.unknown_share:.1%}</b>" in page
     assert f"<b>{result.conflict_share:.1%}</b>" in page
