@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .crf_settings import CrfSettings
 from .fuse_block import FuseBlock
-from .fuse_methods import exclusive, fuse, merged, renormalised
+from .fuse_methods import exclusive, fuse, merged, renormalised, unknown_probability
 from .geometry import PixelWindow
 from .landcover_plan import LandcoverPlan, Network, Reading
 from .majority import majority_filter
@@ -215,7 +215,7 @@ class LandcoverBlock:
             settings = replace(settings, unknown_threshold=fusion.rules.limits[0])
         if fusion.rules.method == "argmax":
             apart = exclusive(probabilities, fusion.rules)
-            shares = renormalised(apart, fusion.unknown_probability)
+            shares = renormalised(apart, unknown_probability(probabilities, fusion.rules))
             planes = self._as_written(np.moveaxis(shares, -1, 0), block.wanted)
             return refine_block(
                 image,

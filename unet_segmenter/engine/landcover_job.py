@@ -22,6 +22,13 @@ from .refine_job import UNKNOWN, ClassChange
 
 MAX_MAJORITY_RADIUS = 100
 
+# Whether a dense CRF refines the map -> what it means, in a line.
+CRF_CHOICES: dict[str, str] = {
+    "models": "as the models' cards say: only where each was measured to gain by it",
+    "no": "the map is left as it was fused",
+    "default": "a dense CRF refines it",
+}
+
 
 @dataclass(frozen=True)
 class LandcoverJob(JsonJob):
@@ -46,10 +53,9 @@ class LandcoverJob(JsonJob):
         A polygon layer; pixels whose centre lies outside become nodata.
     method, priority, thresholds, unknown_threshold
         How probabilities are fused; see `FuseJob`.
-    crf : bool, optional
-        Whether a dense CRF refines the fused classes by the image. It starts from the
-        probabilities where the method is argmax, else from the classes. None does as the models'
-        cards say: only where each was measured to gain by it.
+    crf : str
+        A key of `CRF_CHOICES`: whether a dense CRF refines the fused classes by the image. It
+        starts from the probabilities where the method is argmax, else from the classes.
     sxy, srgb, compat, sxy_gaussian, compat_gaussian, iterations, gt_prob
         Its parameters; see `CrfSettings`.
     unknown : str
@@ -86,8 +92,8 @@ class LandcoverJob(JsonJob):
     method: str = DEFAULT_METHOD
     priority: tuple[str, ...] = ()
     thresholds: tuple[str, ...] = ()
-    unknown_threshold: float = 0.0
-    crf: bool | None = None
+    unknown_threshold: float | None = None
+    crf: str = "models"
     sxy: float = CrfSettings.sxy
     srgb: float = CrfSettings.srgb
     compat: float = CrfSettings.compat
@@ -123,6 +129,7 @@ class LandcoverJob(JsonJob):
             ("runtime", self.runtime, RUNTIMES),
             ("precision", self.precision, PRECISIONS),
             ("treatment of the unknown", self.unknown, tuple(UNKNOWN)),
+            ("choice of a CRF", self.crf, tuple(CRF_CHOICES)),
         ):
             if value not in allowed:
                 raise JobError(
@@ -152,7 +159,7 @@ class LandcoverJob(JsonJob):
                 raise JobError(f"The extent is empty: xmin, ymin, xmax, ymax = {self.extent}.")
 
     def crf_settings(self) -> CrfSettings | None:
-        """The parameters of the CRF; None without one."""
+        """The parameters of the CRF; None without one, or where the models' cards decide."""
         settings = CrfSettings(
             sxy=self.sxy,
             srgb=self.srgb,
@@ -162,7 +169,7 @@ class LandcoverJob(JsonJob):
             iterations=self.iterations,
             gt_prob=self.gt_prob,
         )
-        return settings if self.crf else None
+        return settings if self.crf == "default" else None
 
     def band_lists(self) -> tuple[tuple[int, ...], ...]:
         """Bands of each model; an empty list takes the first ones.

@@ -161,8 +161,9 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
         told += [ClassSource(c.name, c.value, c.color, c.threshold, c.part_of) for c in classes]
         warnings += check_resolution(source, card)
         warnings += check_values(source, card, reading.bands, region)
-    if job.crf is None:
-        job = replace(job, crf=all(_gains_by_crf(card) for card in cards))
+    if job.crf == "models":
+        gains = all(_gains_by_crf(card) for card in cards)
+        job = replace(job, crf="default" if gains else "no")
     crf = job.crf_settings()
     margin = job.majority_radius + (crf.halo if crf else 0)
     fusion = plan_fusion(told, job)

@@ -132,6 +132,11 @@ class RasterGrid:
         metric = self.metric()
         return None if metric is None else metric.pixel_size()
 
+    def pixel_units(self) -> tuple[float, float]:
+        """Width and height of a pixel in units of the CRS."""
+        a, b, _, d, e, _ = self.transform
+        return math.hypot(a, d), math.hypot(b, e)
+
     def pixel_area(self) -> float | None:
         """Area of the middle pixel on the ground in square metres; None without a CRS."""
         metric = self.metric()

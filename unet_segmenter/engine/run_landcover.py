@@ -18,7 +18,7 @@ from .block_store import BlockStore, Layer, os_errors_told
 from .class_changes import changed_pixels, class_changes, count_transitions
 from .fuse_block import FuseBlock, layers_of
 from .fuse_finish import QUICKLOOK_SIDE, FinishedFusion, QuicklookImage, finish_fusion
-from .fuse_job import METHODS
+from .fuse_job import METHODS, unknown_text
 from .geometry import PixelWindow
 from .landcover_block import LandcoverBlock, LandcoverPixels, LandcoverReader, Refinement
 from .landcover_job import LandcoverJob, LandcoverResult
@@ -65,9 +65,9 @@ def run_landcover(
     check_outputs(outputs)
     with RasterSource(job.input) as source, gdal_settings(cores):
         plan = plan_landcover(job, source, library or default_library())
-        if plan.crf and job.crf is None:
+        if plan.crf and job.crf == "models":
             progress.log("info", _BY_CARD)
-        job = replace(job, crf=plan.crf)
+        job = replace(job, crf="default" if plan.crf else "no")
         for warning in plan.warnings:
             progress.log("warning", warning)
         layers = layers_of(outputs, plan.fusion, job.probability_type)
@@ -119,7 +119,7 @@ def run_landcover(
 
 
 def _refines(job: LandcoverJob) -> bool:
-    return bool(job.crf) or job.majority_radius > 0
+    return job.crf == "default" or job.majority_radius > 0
 
 
 def _predictor(job: LandcoverJob, plan: LandcoverPlan, place: int, cores: int) -> Predictor:
@@ -223,7 +223,7 @@ def _facts(job: LandcoverJob, plan: LandcoverPlan, predictors: list[Predictor]) 
     return {
         **facts,
         "Method": f"{job.method}: {METHODS[job.method]}",
-        "Unknown threshold": f"{job.unknown_threshold:g}",
+        "Unknown threshold": unknown_text(job.unknown_threshold),
         "CRF": _crf_text(job),
         "Majority filter": f"radius {job.majority_radius} px" if job.majority_radius else "none",
         "Runtime": ", ".join(dict.fromkeys(f"{p.runtime}, {p.precision}" for p in predictors)),

@@ -66,6 +66,7 @@ def stack(tmp_path: Path) -> str:
 
 def run(inputs: Any, output: Path, progress: Any = None, **options: Any) -> FuseResult:
     inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    options = {"unknown_threshold": 0.0, **options}
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
     job = FuseJob(inputs=inputs, output=str(output), **settings)
     return run_fuse(job, progress or WatchingProgress())
@@ -460,3 +461,25 @@ def test_a_job_and_its_result_survive_json(stack, tmp_path) -> None:
     assert FuseJob.from_json(job.to_json()) == job
     result = run_fuse(job, WatchingProgress())
     assert FuseResult.from_json(result.to_json()) == result
+
+
+def test_by_default_a_pixel_that_no_class_claims_is_unknown(tmp_path) -> None:
+    """The thresholds are those of the raster's classes."""
+    steps = np.array([[[160, 100], [150, 160], [150, 100], [120, 130]]], np.uint8)
+    tags = {
+        "UNET_SEGMENTER_CLASSES": "1=field,2=building",
+        "UNET_SEGMENTER_THRESHOLDS": "field=0.6,building=0.4",
+    }
+    path = write_shares(tmp_path / "p.tif", steps, ("field", "building"), tags=tags)
+    result = run(
+        path, tmp_path / "c.tif", unknown_threshold=None, probability=tmp_path / "shares.tif"
+    )
+    # 160/254 = .63 and 150/254 = .59 of the field, 100/254 = .39 of the building.
+    assert read_raster(tmp_path / "c.tif")[0].tolist() == [[1, 2, 0, 2]]
+    assert result.unknown_share == 0.25
+    with rasterio.open(tmp_path / "shares.tif") as raster:
+        assert raster.descriptions == ("field", "building", "unknown")
+        assert raster.read().argmax(axis=0).tolist() == [[0, 1, 2, 1]]
+        assert raster.tags()["UNET_SEGMENTER_UNKNOWN_THRESHOLD"] == "those of the classes"
+    run(path, tmp_path / "named.tif", unknown_threshold=0.0)
+    assert read_raster(tmp_path / "named.tif")[0].tolist() == [[1, 2, 1, 2]]

@@ -269,7 +269,7 @@ def test_models_and_rasters_that_are_not_there_are_named(image, models, tmp_path
 def test_a_job_and_its_result_survive_json(image, models, tmp_path) -> None:
     job = LandcoverJob(
         str(image), str(tmp_path / "c.tif"), tuple(map(str, models)), bands=("1", "2", "3"),
-        crf=True, sxy=20.0, extent=(0.0, 0.0, 1.0, 1.0),
+        crf="default", sxy=20.0, extent=(0.0, 0.0, 1.0, 1.0),
     )  # fmt: skip
     assert LandcoverJob.from_json(job.to_json()) == job
     assert job.crf_settings() == CrfSettings(sxy=20.0)
@@ -292,13 +292,28 @@ def test_the_models_cards_decide_on_a_crf_where_nothing_else_is_said(
         with rasterio.open(output) as found:
             return bytes(found.read(1))
 
-    plain, refined = mapped(False, crf=False), mapped(True, crf=True)
+    plain, refined = mapped(False, crf="no"), mapped(True, crf="default")
     assert plain != refined
     told = WatchingProgress()
     assert mapped(True, progress=told) == refined
     assert any("--no-crf" in message for _level, message in told.messages)
     assert mapped(False) == plain
-    assert mapped(True, crf=False) == plain
+    assert mapped(True, crf="no") == plain
+    assert mapped(True, crf="models") == refined
+    with pytest.raises(JobError, match="choice of a CRF must be one of models, no, default"):
+        LandcoverJob("in.tif", "out.tif", ("m",), crf="full")
+
+
+def test_one_model_s_map_has_the_unknown_of_its_segmentation(
+    image: Path, models: Any, tmp_path: Path
+) -> None:
+    segment(image, tmp_path / "s.tif", models[0], precision="f32")
+    result = run(image, tmp_path / "c.tif", models[:1], block_size=48)
+    unknown, segmented = (read_raster(tmp_path / f"{name}.tif")[0] == 0 for name in "cs")
+    assert 0.01 < unknown.mean() < 0.9
+    # Probabilities are fused as a raster has them, in steps of 1/254.
+    assert (unknown == segmented).mean() > 0.995
+    assert result.unknown_share > 0.01
 
 
 @pytest.fixture(scope="module")
@@ -357,8 +372,8 @@ def test_a_binary_mask_of_a_class_includes_its_parts(image, parted, tmp_path) ->
 def test_a_part_survives_the_refinement_by_probabilities(image, parted, tmp_path) -> None:
     """Without it the whole, whose probability is the higher one, would take all its parts."""
     plain, refined = tmp_path / "plain.tif", tmp_path / "refined.tif"
-    run(image, plain, [parted], crf=False)
-    run(image, refined, [parted], crf=True, compat=1.0, compat_gaussian=0.5, iterations=2)
+    run(image, plain, [parted], crf="no")
+    run(image, refined, [parted], crf="default", compat=1.0, compat_gaussian=0.5, iterations=2)
     before, after = read_raster(plain)[0], read_raster(refined)[0]
     assert (after[before == 3] == 3).mean() > 0.8
 
