@@ -208,6 +208,8 @@ class LandcoverResult(FuseResult):
     ----------
     models : tuple of str
         Name and version of each model.
+    model_sha256 : tuple of str
+        Hash of the file that was run of each model.
     runtime, precision : str
         What predicted.
     networks : int
@@ -219,6 +221,7 @@ class LandcoverResult(FuseResult):
     """
 
     models: tuple[str, ...] = ()
+    model_sha256: tuple[str, ...] = ()
     runtime: str = ""
     precision: str = ""
     networks: int = 0
@@ -233,4 +236,5 @@ class LandcoverResult(FuseResult):
         )
         own = {k: content[k] for k in ("runtime", "precision", "networks", "changed_share")}
         changes = tuple(ClassChange(**change) for change in content["changes"])
-        return cls(**vars(found), **own, models=tuple(content["models"]), changes=changes)
+        lists: dict[str, Any] = {k: tuple(content[k]) for k in ("models", "model_sha256")}
+        return cls(**vars(found), **own, **lists, changes=changes)

@@ -85,6 +85,8 @@ class LandcoverPlan:
         The models, as named.
     networks : tuple of Network
         What is run.
+    runs : tuple of (ModelCard, int)
+        Each model of which classes are taken, and the place of the network that runs it.
     channels : tuple of tuple of int
         Network, and place among its classes, of each source of the fusion.
     fusion : Fusion
@@ -106,6 +108,7 @@ class LandcoverPlan:
 
     cards: tuple[ModelCard, ...]
     networks: tuple[Network, ...]
+    runs: tuple[tuple[ModelCard, int], ...]
     channels: tuple[tuple[int, int], ...]
     fusion: Fusion
     grid: RasterGrid
@@ -147,6 +150,7 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
     cards = tuple(open_model(name, library) for name in job.models)
     region = wanted_region(source, job.extent)
     networks: list[Network] = []
+    runs: list[tuple[ModelCard, int]] = []
     channels: list[tuple[int, int]] = []
     told: list[ClassSource] = []
     warnings: list[str] = []
@@ -156,6 +160,7 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
         reading = Reading(choose_bands(source, card, bands), card.input.value_range)
         halo = card.halo if job.halo is None else job.halo
         place = _joined(networks, Network(card, reading, classes, halo))
+        runs.append((card, place))
         first = len(networks[place].classes) - len(classes)
         channels += [(place, first + k) for k in range(len(classes))]
         told += [ClassSource(c.name, c.value, c.color, c.threshold, c.part_of) for c in classes]
@@ -176,6 +181,7 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
     return LandcoverPlan(
         cards=cards,
         networks=tuple(networks),
+        runs=tuple(runs),
         channels=tuple(channels),
         fusion=fusion,
         grid=source.grid,

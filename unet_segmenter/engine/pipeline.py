@@ -27,6 +27,7 @@ from .model_library import ModelLibrary, default_library
 from .open_model import open_model
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
+from .provenance import Ran
 from .raster import AreaOfInterest, RasterGrid, RasterSource, gdal_settings
 from .region import wanted_area, wanted_region
 from .segment_block import BlockPixels, BlockResult, SegmentBlock
@@ -82,14 +83,15 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
         plan = _plan(job, card, source)
         for warning in plan.warnings:
             progress.log("warning", warning)
-        signature = _signature(plan, source)
+        predictor = _predictor(plan, cores)
+        signature = _signature(plan, source, predictor)
         with unfinished_map(
             Path(job.output), plan.region.shape, _layers(plan), signature, progress,
             resume=job.resume,
         ) as store:  # fmt: skip
             resumed = len(store.finished)
             with gdal_settings(cores, source.cache_for(plan.blocks.read_shape.height)):
-                predictor = _compute_blocks(plan, source, store, progress, cores)
+                _compute_blocks(plan, source, store, progress, predictor)
             finished = FinishedMap(
                 job=job,
                 card=card,
@@ -142,8 +144,14 @@ def _layers(plan: _Plan) -> dict[str, Layer]:
     return layers
 
 
-def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
-    """What decides the pixels of a run: the job, and the state of what it reads.
+def _predictor(plan: _Plan, cores: int) -> Predictor:
+    window, batch = plan.blocks.read_shape, plan.job.batch or 1
+    options = PredictorOptions(plan.job.precision, window, batch, cores)
+    return open_predictor(plan.card, plan.job.runtime, options)
+
+
+def _signature(plan: _Plan, source: RasterSource, predictor: Predictor) -> dict[str, object]:
+    """What decides the pixels of a run: the job, what "auto" became, and what the run reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
     """
@@ -153,17 +161,20 @@ def _signature(plan: _Plan, source: RasterSource) -> dict[str, object]:
         "aoi": plan.aoi.fingerprint() if plan.aoi else None,
         "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "card": hashlib.sha256(repr(plan.card).encode()).hexdigest(),
+        "network": Ran(plan.card, plan.bands, predictor.runtime, predictor.precision).signature(),
         "files": source_state(source.files),
     }
 
 
 def _compute_blocks(
-    plan: _Plan, source: RasterSource, store: BlockStore, progress: Progress, cores: int
-) -> Predictor:
+    plan: _Plan,
+    source: RasterSource,
+    store: BlockStore,
+    progress: Progress,
+    predictor: Predictor,
+) -> None:
     """Compute all blocks that the store lacks."""
     batch = plan.job.batch or 1
-    options = PredictorOptions(plan.job.precision, plan.blocks.read_shape, batch, cores)
-    predictor = open_predictor(plan.card, plan.job.runtime, options)
     segment = SegmentBlock(
         run=predictor.predict,
         model_input=plan.card.input,
@@ -185,7 +196,6 @@ def _compute_blocks(
         concurrency=predictor.concurrency,
         batch=batch,
     )
-    return predictor
 
 
 def _read(plan: _Plan, source: RasterSource, block: Block) -> BlockPixels:

@@ -113,6 +113,11 @@ def open_predictor(card: ModelCard, runtime: str, options: PredictorOptions) -> 
     )
 
 
+def file_of(card: ModelCard, runtime: str) -> ModelFile | None:
+    """The file of a model that a runtime runs, or None where there is none for it."""
+    return card.file(*RUNTIMES[runtime].formats)
+
+
 def available_cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

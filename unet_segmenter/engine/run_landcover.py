@@ -27,6 +27,7 @@ from .model_library import ModelLibrary, default_library
 from .output_layers import ground_areas
 from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
 from .progress import Progress
+from .provenance import Ran, model_hash, provenance
 from .raster import RasterSource, gdal_settings
 from .refine_blocks import BEFORE
 from .refine_job import switch_warnings
@@ -73,14 +74,13 @@ def run_landcover(
         layers = layers_of(outputs, plan.fusion, job.probability_type)
         if _refines(job):
             layers[BEFORE] = Layer(1, "uint8")
-        signature = _signature(job, plan, source)
+        predictors = [_predictor(job, plan, place, cores) for place in range(len(plan.networks))]
+        ran = _ran(plan, predictors)
+        signature = _signature(job, plan, source, ran)
         with unfinished_map(
             Path(job.output), plan.region.shape, layers, signature, progress, resume=job.resume
         ) as store:
             resumed = len(store.finished)
-            predictors = [
-                _predictor(job, plan, place, cores) for place in range(len(plan.networks))
-            ]
             fuse = FuseBlock(plan.fusion, tuple(layers), job.probability_type)
             _fill(job, plan, predictors, fuse, source, store, progress, cores)
             pairs = count_transitions(store, BEFORE if _refines(job) else "OUTPUT", "OUTPUT",
@@ -95,8 +95,8 @@ def run_landcover(
                 outputs=outputs,
                 fusion=plan.fusion,
                 grid=grid,
-                tags=_tags(job, plan),
-                facts=_facts(job, plan, predictors),
+                tags=_tags(job, ran),
+                facts=_facts(job, plan, ran),
                 image=partial(_image, plan, source),
                 blocks=len(plan.blocks),
                 resumed_blocks=resumed,
@@ -110,6 +110,7 @@ def run_landcover(
     return LandcoverResult(
         **vars(result),
         models=tuple(f"{card.name} {card.version}".strip() for card in plan.cards),
+        model_sha256=tuple(model_hash(one.card, one.runtime) for one in ran),
         runtime=", ".join(dict.fromkeys(p.runtime for p in predictors)),
         precision=", ".join(dict.fromkeys(p.precision for p in predictors)),
         networks=len(plan.networks),
@@ -128,8 +129,18 @@ def _predictor(job: LandcoverJob, plan: LandcoverPlan, place: int, cores: int) -
     return open_predictor(network.card, job.runtime, options)
 
 
-def _signature(job: LandcoverJob, plan: LandcoverPlan, source: RasterSource) -> dict[str, Any]:
-    """What decides the pixels of a run: the job, and the state of what it reads.
+def _ran(plan: LandcoverPlan, predictors: list[Predictor]) -> list[Ran]:
+    """How each model was run, in the order in which they were named."""
+    return [
+        Ran(card, plan.networks[k].reading.bands, predictors[k].runtime, predictors[k].precision)
+        for card, k in plan.runs
+    ]
+
+
+def _signature(
+    job: LandcoverJob, plan: LandcoverPlan, source: RasterSource, ran: list[Ran]
+) -> dict[str, Any]:
+    """What decides the pixels of a run: the job, what "auto" became, and what the run reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
     """
@@ -139,6 +150,7 @@ def _signature(job: LandcoverJob, plan: LandcoverPlan, source: RasterSource) -> 
         "aoi": plan.aoi.fingerprint() if plan.aoi else None,
         "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "cards": [hashlib.sha256(repr(card).encode()).hexdigest() for card in plan.cards],
+        "networks": [one.signature() for one in ran],
         "files": source_state(source.files),
     }
 
@@ -184,12 +196,9 @@ def _fill(
         ended.set()  # what a thread refines after a cancellation ends with its next step
 
 
-def _tags(job: LandcoverJob, plan: LandcoverPlan) -> dict[str, str]:
-    files = {file.sha256 for card in plan.cards for file in card.files if file.format == "onnx"}
+def _tags(job: LandcoverJob, ran: list[Ran]) -> dict[str, str]:
     return {
-        "INPUT": Path(job.input).name,
-        "MODELS": ",".join(card.name for card in plan.cards),
-        "MODEL_SHA256": ",".join(sorted(files)),
+        **provenance(job.input, ran),
         "CRF": _crf_text(job),
         "MAJORITY_RADIUS": str(job.majority_radius),
         "TTA": str(job.tta).lower(),
@@ -208,15 +217,20 @@ def _crf_text(job: LandcoverJob) -> str:
     )
 
 
-def _facts(job: LandcoverJob, plan: LandcoverPlan, predictors: list[Predictor]) -> dict[str, str]:
+def _facts(job: LandcoverJob, plan: LandcoverPlan, ran: list[Ran]) -> dict[str, str]:
     """Lines of the summary."""
     size = plan.grid.pixel_size()
     facts = {
         "Input": job.input,
         "Pixel": "unknown" if size is None else f"{size[0]:.3g} x {size[1]:.3g} m",
     }
-    for card in plan.cards:
-        facts[f"Model {card.name}"] = f"{card.title} ({card.version}), licence {card.license}"
+    for one in ran:
+        card, digest = one.card, model_hash(one.card, one.runtime)
+        facts[f"Model {card.name}"] = (
+            f"{card.title} ({card.version}), sha256 {digest[:16]}, licence {card.license}"
+        )
+        if card.citation:
+            facts[f"To cite {card.name}"] = card.citation
     if job.method == "priority":
         names = [plan.fusion.classes[k].name for k in plan.fusion.rules.order]
         facts["Priority"] = ", ".join(names)
@@ -226,7 +240,7 @@ def _facts(job: LandcoverJob, plan: LandcoverPlan, predictors: list[Predictor]) 
         "Unknown threshold": unknown_text(job.unknown_threshold),
         "CRF": _crf_text(job),
         "Majority filter": f"radius {job.majority_radius} px" if job.majority_radius else "none",
-        "Runtime": ", ".join(dict.fromkeys(f"{p.runtime}, {p.precision}" for p in predictors)),
+        "Runtime": ", ".join(dict.fromkeys(f"{one.runtime}, {one.precision}" for one in ran)),
         "Networks run": str(len(plan.networks)),
     }
 
