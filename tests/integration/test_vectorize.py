@@ -22,7 +22,7 @@ import shapely
 
 from tests.integration.test_majorityfilter import real_mask, speckled, write_classes
 from tests.toy_cli import environment
-from tests.toy_rasters import TRANSFORM, UTM, write_raster
+from tests.toy_rasters import TRANSFORM, UTM, texture, write_raster
 from unet_segmenter import cli
 from unet_segmenter.engine import run_vectorize as module
 from unet_segmenter.engine.components import strips_of
@@ -41,6 +41,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]
 
 def vectorized(source: Path, **options: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     output = source.with_suffix(".gpkg")
+    options = {"min_area": 0.0, **options}
     run_vectorize(VectorizeJob(str(source), str(output), **options), SilentProgress())
     fields, polygons, _ = read(output)
     return fields, polygons
@@ -56,7 +57,7 @@ def as_set(fields: dict[str, np.ndarray], polygons: Any) -> set[tuple[Any, ...]]
 def test_each_area_becomes_a_polygon_with_its_class_and_its_size(tmp_path: Path) -> None:
     source = write_classes(tmp_path / "classes.tif", BLOCKS)
     output = tmp_path / "classes.gpkg"
-    result = run_vectorize(VectorizeJob(str(source), str(output)), SilentProgress())
+    result = run_vectorize(VectorizeJob(str(source), str(output), min_area=0), SilentProgress())
     fields, polygons, meta = read(output)
     assert meta["crs"] == UTM
     assert meta["geometry_type"] == "Polygon"
@@ -126,6 +127,38 @@ def test_small_polygons_and_other_classes_are_left_out(tmp_path: Path, capsys) -
     )
 
 
+def test_specks_are_left_out_by_default_and_it_is_told(tmp_path: Path) -> None:
+    labels = np.ones((30, 40), np.uint8)
+    labels[5, 5] = labels[9, 9:12] = labels[20:22, 20:22] = 2
+    source = write_classes(tmp_path / "classes.tif", labels)
+    progress = SilentProgress()
+    for simplify in (0.0, 1.5):
+        output = tmp_path / f"p{simplify}.gpkg"
+        job = VectorizeJob(str(source), str(output), simplify=simplify)
+        result = run_vectorize(job, progress)
+        assert (result.polygons, result.left_out) == (2, 2), "an area of 4 px is none"
+        (warning,) = result.warnings
+        assert "2 specks of fewer than 4 px are left out, 4 px together" in warning
+        assert ("warning", warning) in progress.messages
+    kept = VectorizeJob(str(source), str(tmp_path / "all.gpkg"), min_area=0)
+    result = run_vectorize(kept, SilentProgress())
+    assert (result.polygons, result.left_out, result.warnings) == (4, 0, ())
+
+
+def test_an_image_is_no_map_of_classes(tmp_path: Path) -> None:
+    photograph = write_raster(tmp_path / "photo.tif", texture(200, 300))
+    output = tmp_path / "p.gpkg"
+    with pytest.raises(
+        InputError, match=r"photo\.tif is no class raster but an image: band 1 holds"
+    ):
+        run_vectorize(VectorizeJob(str(photograph), str(output)), SilentProgress())
+    assert not output.exists()
+    # Many classes in areas, or with names, are a map.
+    many = np.kron(np.arange(60).reshape(6, 10), np.ones((20, 20))).astype(np.uint8)
+    source = write_raster(tmp_path / "many.tif", many)
+    assert run_vectorize(VectorizeJob(str(source), str(output)), SilentProgress()).polygons == 60
+
+
 def test_a_raster_of_nothing_but_nodata_gives_an_empty_layer_with_its_fields(
     tmp_path: Path,
 ) -> None:
@@ -174,7 +207,7 @@ def test_sizes_in_feet_are_metres_and_a_turned_grid_keeps_sizes(tmp_path: Path) 
 def test_without_a_crs_sizes_are_pixels_and_a_warning_tells(tmp_path: Path) -> None:
     source = write_classes(tmp_path / "c.tif", BLOCKS, crs=None)
     output = tmp_path / "c.gpkg"
-    result = run_vectorize(VectorizeJob(str(source), str(output)), SilentProgress())
+    result = run_vectorize(VectorizeJob(str(source), str(output), min_area=0), SilentProgress())
     assert sorted(read(output)[0]["area"].tolist()) == [3, 4, 4]
     assert result.area_unit == "px"
     assert "are in pixels" in result.warnings[0]

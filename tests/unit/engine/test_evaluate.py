@@ -304,6 +304,14 @@ def test_what_is_undefined_is_empty_in_the_table_and_a_dash_on_the_page(tmp_path
     assert "<td class=number>-</td><td class=number>0</td><td class=number>100</td>" in line
 
 
+def test_an_image_is_refused_as_map_and_as_reference(pair: EvaluateJob, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8)
+    image = write(tmp_path / "image.tif", noise)
+    for changes in ({"input": image}, {"reference": image}):
+        with pytest.raises(InputError, match=r"image\.tif is no class raster but an image"):
+            run_evaluate(replace(pair, **changes), SilentProgress())
+
+
 def test_a_cancelled_run_writes_nothing(pair: EvaluateJob, tmp_path: Path) -> None:
     class Stop(SilentProgress):
         def cancelled(self) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -483,3 +484,25 @@ def test_by_default_a_pixel_that_no_class_claims_is_unknown(tmp_path) -> None:
         assert raster.tags()["UNET_SEGMENTER_UNKNOWN_THRESHOLD"] == "those of the classes"
     run(path, tmp_path / "named.tif", unknown_threshold=0.0)
     assert read_raster(tmp_path / "named.tif")[0].tolist() == [[1, 2, 1, 2]]
+
+
+def test_a_raster_whose_only_band_is_the_unknown_is_refused(tmp_path) -> None:
+    path = write_shares(tmp_path / "p.tif", np.full((4, 5, 1), 100, np.uint8), ("unknown",))
+    with pytest.raises(InputError, match=r"p\.tif holds no probability of a class: its only band"):
+        run(path, tmp_path / "c.tif")
+    with pytest.raises(InputError, match="call the band by the name of its class"):
+        run(path, tmp_path / "c.tif", class_names=("tree",))
+
+
+def test_malformed_items_of_metadata_are_left_aside(tmp_path) -> None:
+    tags = {
+        "UNET_SEGMENTER_CLASSES": "999=tree,2=road",
+        "UNET_SEGMENTER_COLORS": "tree=green,road=#12345",
+        "UNET_SEGMENTER_THRESHOLDS": "tree=high,road=0.3",
+    }
+    steps = np.array([[[200, 10], [10, 200]]], np.uint8)
+    path = write_shares(tmp_path / "p.tif", steps, ("tree", "road"), tags=tags)
+    result = run(path, tmp_path / "c.tif", summary=tmp_path / "s.html")
+    assert read_raster(tmp_path / "c.tif")[0].tolist() == [[1, 2]]
+    assert [(a.value, a.name) for a in result.areas if a.pixels] == [(1, "tree"), (2, "road")]
+    assert all(re.fullmatch("#[0-9a-f]{6}", area.color) for area in result.areas)
