@@ -11,10 +11,10 @@ engine := "$(root)/.build/engine/bin/python"
 set_up = source "$(root)/.build/system.env" && "$$BASE_PYTHON" "$(root)/scripts/set_up.py"
 lints := lint-style lint-format lint-types lint-imports lint-security lint-metadata
 
-.PHONY: help setup setup-engine setup-dev demo train-demo test test-long lint $(lints) format package bench env lock clean
+.PHONY: help setup setup-engine setup-dev demo train-demo test test-long test-backends lint $(lints) format package bench env lock clean
 
 help: ## Print this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: setup-engine ## Install what is missing, to map and to train (TensorFlow: 2 GB more).
 	@$(set_up) training
@@ -37,6 +37,11 @@ test: setup-dev ## Run the whole test suite, but for the long tests.
 
 test-long: setup-dev ## Run the long tests alone (half an hour and more).
 	@$(dev) scripts/run_tests.py --long
+
+test-backends: ## Test training on JAX and PyTorch, on the processor (installs 2.4 GB).
+	@bash scripts/system_packages.sh
+	@$(set_up) backends
+	@.build/backends/bin/python scripts/run_tests.py --backends
 
 lint: $(lints) ## Check style, types, imports, security and metadata.
 

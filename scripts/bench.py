@@ -86,7 +86,7 @@ def bare_runtime(raster: Path, model: str, runtime: str, precision: str) -> dict
     from unet_segmenter.engine.pipeline import DEFAULT_BLOCK_SIZE
     from unet_segmenter.engine.predict import scale
     from unet_segmenter.engine.predictor import PredictorOptions, available_cores, open_predictor
-    from unet_segmenter.engine.raster import RasterSource
+    from unet_segmenter.engine.rasters.source import RasterSource
     from unet_segmenter.engine.tiling import BlockGrid
 
     card = default_library().load(model)

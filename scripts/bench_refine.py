@@ -29,7 +29,7 @@ from unet_segmenter.engine.geometry import PixelWindow  # noqa: E402
 from unet_segmenter.engine.predictor import available_cores  # noqa: E402
 from unet_segmenter.engine.probability_source import ProbabilitySource, told_classes  # noqa: E402
 from unet_segmenter.engine.progress import SilentProgress  # noqa: E402
-from unet_segmenter.engine.raster import RasterSource  # noqa: E402
+from unet_segmenter.engine.rasters.source import RasterSource  # noqa: E402
 from unet_segmenter.engine.run_refine import RefineJob, run_refine  # noqa: E402
 
 _NEAR = 4

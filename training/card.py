@@ -61,6 +61,7 @@ def first_card(
                 {
                     "value": cls.value, "name": cls.name, "color": cls.color, "channel": channel,
                     "threshold": 0.5, "calibration": {"scale": 1.0, "offset": 0.0},
+                    **({"part_of": cls.part_of} if cls.part_of and activation == "sigmoid" else {}),
                 }
                 for channel, cls in enumerate(dataset.classes, first)
             ],
@@ -91,6 +92,7 @@ def told_dataset(dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint(),
         "images": {name: len(dataset.split(name)) for name in SPLITS},
         "split": dataset.details.get("split", {}),
+        **({"mixed": mixed} if (mixed := dataset.details.get("mixed")) else {}),
     }
 
 

@@ -31,7 +31,10 @@ class Checkpoint:
 
     def __init__(self, folder: Path, model: keras.Model, optimizer: Any) -> None:
         self.folder, self.model = folder, model
-        self.variables = [*model.variables, *optimizer.variables]
+        # The rate is set anew before each epoch or step, and is no variable of all schedules.
+        rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+        state = [variable for variable in optimizer.variables if variable is not rate]
+        self.variables = [*model.variables, *state]
 
     def load(self) -> tuple[float, list[dict[str, float]]]:
         """Restore what was saved; return the best score and the history's rows.

@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
 
 from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.name_lists import (
+    contains,
+    join_names,
+    raw_pair,
+    split_list,
+    unquoted,
+)
 
+from .answers import answer_rows, classes_named, code_answers, plain_answers, wholes_of
 from .dataset import IGNORE, ClassInfo
 from .errors import DatasetError
 
@@ -52,18 +60,27 @@ class SourceClass:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """What each id of the data set becomes: 0 none of ours, 1 to K, 255 ignored.
+    """What each id of the data set becomes: a code, see `training.answers`.
 
     Attributes
     ----------
     classes : tuple of ClassInfo
         Ours, values 1 to K.
     value_of : mapping
-        Our value of each id of the data set.
+        Our code of each id of the data set: 0 none of ours, 1 to K a class, up to 254 a partial
+        label, 255 ignored.
+    answers : ndarray, shape (256, K) int8
+        What each code says of each class.
     """
 
     classes: tuple[ClassInfo, ...]
     value_of: Mapping[int, int]
+    answers: np.ndarray = field(repr=False, compare=False)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of our classes."""
+        return [cls.name for cls in self.classes]
 
     def apply(self, labels: np.ndarray, where: object) -> np.ndarray:
         """Return labels (H, W) of ids as (H, W) uint8 of our values; negative ids are ignored.
@@ -143,7 +160,7 @@ def class_map(
         value_of[number], owner[number] = IGNORE, "the ignored classes"
     classes = []
     for value, text in enumerate(groups, 1):
-        name, color, members = _parsed(text)
+        name, color, members = _parsed(text, [cls.name for cls in source])
         ids = [_id_of(member, source) for member in members]
         for number in ids:
             if number in owner:
@@ -162,19 +179,69 @@ def class_map(
         raise JobError(f"class {repeated[0]!r} is named twice")
     if len(names) >= IGNORE:
         raise JobError(f"{len(names)} classes; a mask holds at most {IGNORE - 1}")
-    return ClassMap(tuple(classes), value_of)
+    return ClassMap(tuple(classes), value_of, plain_answers(len(classes)))
 
 
-def _parsed(text: str) -> tuple[str, str, list[str]]:
+def label_class_map(
+    labels: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]], groups: Sequence[str] = ()
+) -> ClassMap:
+    """Return the class map of a label table.
+
+    Parameters
+    ----------
+    labels : mapping
+        What each value of the masks is and is not; see `training.answers.read_label_table`.
+    groups : sequence of str
+        The classes to learn, each "name" or "name#rrggbb"; empty for all that some value is, in
+        the table's order. One that values only are not can be learned in a mix with other sets.
+
+    Raises
+    ------
+    JobError
+        If a class is malformed, or one that the table does not mention.
+    DatasetError
+        If a value is said not to be a class that no value is.
+    """
+    from .palette import color_of  # which imports this module
+
+    known = classes_named(labels)
+    mentioned = {name for both in labels.values() for part in both for name in part}
+    classes: list[ClassInfo] = []
+    for number, text in enumerate(groups or known, 1):
+        name, color, members = _parsed(text, known)
+        if members != [name]:
+            raise JobError(
+                f"{text!r}: with a label table a class has no members; the table says which "
+                f"values are {name!r}"
+            )
+        if name not in mentioned:
+            raise JobError(f"the label table says nothing of {name!r}; it has {', '.join(known)}")
+        classes.append(ClassInfo(number, name, color or color_of(number - 1)))
+    names = [cls.name for cls in classes]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise JobError(f"class {repeated[0]!r} is named twice")
+    rows = answer_rows(labels, names)
+    codes, table = code_answers(list(rows.values()), len(names))
+    whole_of = wholes_of(list(rows.values()), names)
+    classes = [replace(cls, part_of=whole_of.get(cls.name)) for cls in classes]
+    return ClassMap(tuple(classes), dict(zip(rows, codes, strict=True)), table)
+
+
+def _parsed(text: str, known: Sequence[str]) -> tuple[str, str, list[str]]:
     """Return name, colour or "", and members of ``name#rrggbb=member,member``."""
-    found = re.fullmatch(r"\s*([^=#,]+?)\s*(#[0-9A-Fa-f]{6})?\s*(?:=\s*(.+))?", text)
-    if found is None:
+    if text in known:  # whatever signs it holds
+        return text, "", [text]
+    left, right = raw_pair(text)
+    head = right if left is None else left
+    colored = re.fullmatch(r"(.*?)\s*(#[0-9A-Fa-f]{6})", head, re.DOTALL)
+    name, color = (unquoted(colored[1]), colored[2]) if colored else (unquoted(head), "")
+    if not name or (left is not None and not right) or contains(head, ","):
         raise JobError(f"{text!r} is no class; write it as name=member,member")
-    name, color, members = found.groups()
-    listed = [member.strip() for member in (members or name).split(",")]
-    if not all(listed):
+    listed = split_list(right, empty=True)
+    members = [name] if left is None else [unquoted(member) for member in listed]
+    if not all(members):
         raise JobError(f"{text!r} names an empty member; write it as name=member,member")
-    return name, (color or "").lower(), listed
+    return name, color.lower(), members
 
 
 def _id_of(text: str, source: Sequence[SourceClass]) -> int:
@@ -187,7 +254,7 @@ def _id_of(text: str, source: Sequence[SourceClass]) -> int:
     names = [cls.name for cls in source]
     close = get_close_matches(text, names, 3, 0.6)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    raise JobError(f"the data set has no class {text!r}; {hint}it has {', '.join(names)}")
+    raise JobError(f"the data set has no class {text!r}; {hint}it has {join_names(names)}")
 
 
 def _ranges(ids: Mapping[int, int]) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from unet_segmenter.engine.errors import JobError
 from unet_segmenter.engine.progress import Progress
 
-from .dataset import Dataset
 from .part_progress import PartProgress
 from .plots import save_comparison
 from .recipe import Recipe
@@ -67,7 +66,7 @@ def compare(spec: CompareSpec, progress: Progress) -> dict[str, History]:
     """
     from .transfer import read_source
 
-    dataset = Dataset.open(spec.train.dataset)
+    dataset = Recipe.of(spec.train).dataset
     read_source(spec.train.start)  # what cannot be read is told before the cold start
     keep_settings(settings_of(spec.train, dataset, warm_epochs=spec.warm_epochs), spec.folder)
     specs = {
@@ -77,7 +76,7 @@ def compare(spec: CompareSpec, progress: Progress) -> dict[str, History]:
     }
     curves: dict[str, History] = {}
     for place, name in enumerate(STARTS):
-        recipe = Recipe.of(specs[name], dataset)
+        recipe = Recipe.of(specs[name])
         part = PartProgress(progress, place, len(STARTS), f"{name} start")
         progress.log("info", f"{name} start: {recipe.plan.epochs} epochs")
         curves[name] = fit_recipe(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .answers import YES, plain_answers
 from .dataset import IGNORE, SPLITS, ClassInfo, Dataset, Sample
 from .errors import DatasetError
 from .images import as_rgb
@@ -25,7 +26,7 @@ _SIDE_COLORS = {"train": "#1f6f43", "validation": "#1d5fa8", "test": "#a83c1d"}
 def draw_contact_sheet(dataset: Dataset, path: Path, seed: int = 0) -> None:
     """Draw up to 12 samples of all sides, each beside its mask, into a PNG file."""
     samples = pick_samples(dataset, _COLUMNS * _ROWS, seed)
-    pairs = [_pair(*dataset.read(sample), dataset.classes) for sample in samples]
+    pairs = [_pair(*dataset.read(sample), dataset) for sample in samples]
     height = max(pair.height for pair in pairs)
     rows = -(-len(pairs) // _COLUMNS)
     font, bold = ImageFont.load_default(_FONT), ImageFont.load_default(_FONT + 7)
@@ -93,20 +94,41 @@ def pick_samples(dataset: Dataset, count: int, seed: int = 0) -> list[Sample]:
     return sorted(picked, key=lambda sample: (SPLITS.index(sample.split), sample.name))
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarray:
-    """Return rgb (H, W, 3) uint8 with the mask's colours laid over it; ignored pixels hatched."""
-    table = np.zeros((256, 3), np.float32)
+def overlay(
+    image: np.ndarray,
+    mask: np.ndarray,
+    classes: Sequence[ClassInfo],
+    answers: np.ndarray | None = None,
+    opacity: float = _OPACITY,
+) -> np.ndarray:
+    """Return rgb (H, W, 3) uint8 with the mask's colours laid over it; unknown pixels hatched.
+
+    A partial label has the colour of the last class that it is, so "vegetation, and a tree" that
+    of tree; one that only says what is not there is hatched faintly.
+
+    Parameters
+    ----------
+    answers : ndarray, shape (256, K) int8, optional
+        What each value of the mask says of each class; by default none is a partial label.
+    """
+    answers = plain_answers(len(classes)) if answers is None else answers
+    color = np.zeros((256, 3), np.float32)
     share = np.zeros((256, 1), np.float32)
-    for cls in classes:
-        table[cls.value], share[cls.value] = cls.rgb, _OPACITY
-    table[IGNORE], share[IGNORE] = 255, 0.7
-    mixed = image * (1 - share[mask]) + table[mask] * share[mask]
+    for number, cls in enumerate(classes):
+        color[answers[:, number] == YES] = cls.rgb
+        share[answers[:, number] == YES] = opacity
+    unclear = ~(answers == YES).any(axis=1)
+    unclear[0] = False
+    color[unclear], share[unclear] = 255, 0.7
+    mixed = image * (1 - share[mask]) + color[mask] * share[mask]
     row, column = np.indices(mask.shape, sparse=True)
-    mixed[(mask == IGNORE) & ((row + column) % 10 < 2)] = (120, 120, 120)
+    stripes = (row + column) % 10 < 2
+    mixed[unclear[mask] & stripes] = (190, 190, 190)
+    mixed[(mask == IGNORE) & stripes] = (120, 120, 120)
     return mixed.astype(np.uint8)
 
 
-def _pair(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> Image.Image:
+def _pair(image: np.ndarray, mask: np.ndarray, dataset: Dataset) -> Image.Image:
     if mask.shape != image.shape[:2]:
         raise DatasetError(f"mask {mask.shape} and image {image.shape} differ in size")
     picture = np.asarray(_fitted(as_rgb(image), _CELL))
@@ -114,7 +136,9 @@ def _pair(image: np.ndarray, mask: np.ndarray, classes: Sequence[ClassInfo]) -> 
     labels = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
     pair = Image.new("RGB", (2 * width + 2, height), "white")
     pair.paste(Image.fromarray(picture), (0, 0))
-    pair.paste(Image.fromarray(overlay(picture, labels, classes)), (width + 2, 0))
+    pair.paste(
+        Image.fromarray(overlay(picture, labels, dataset.classes, dataset.answers)), (width + 2, 0)
+    )
     return pair
 
 

@@ -100,13 +100,12 @@ def crossvalidate(spec: CrossSpec, progress: Progress) -> dict[str, Any] | None:
     Cancelled
         If the user stopped; the same call goes on.
     """
-    dataset = Dataset.open(spec.train.dataset)
     changes = {"keep": "last"} if spec.select == "last" else {}
     train_spec = replace(spec.train, **changes)
-    recipe = Recipe.of(train_spec, dataset)
+    recipe = Recipe.of(train_spec)
     folds = folds_of(recipe.dataset, spec.folds, spec.together)
     told = settings_of(
-        train_spec, dataset, folds=spec.folds, select=spec.select, together=spec.together
+        train_spec, recipe.dataset, folds=spec.folds, select=spec.select, together=spec.together
     )
     keep_settings(told, spec.folder)
     wanted = spec.only or range(1, spec.folds + 1)
@@ -227,11 +226,12 @@ def judge(
         seen = recipe.framing.see(pixels, mask)[1].shape
         found = probabilities(predict(model, image), recipe.network.head)[: seen[0], : seen[1]]
         found = recipe.framing.restore(np.float32(found), mask.shape)
-        tally = Tally.of(found, mask, [0.5] * len(names))
+        tally = Tally.of(found, mask, [0.5] * len(names), answers=recipe.dataset.answers)
         tallies[sample.group] = tallies.get(sample.group, Tally.zero(len(names))) + tally
         if keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(keep / f"{sample.name}.npz", p=np.rint(found * 254).astype("u1"))
+            path = keep / f"{sample.name}.npz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(path, p=np.rint(found * 254).astype("u1"))
         progress.advance(number, len(samples), "predicting the held-out images")
     return tallies
 

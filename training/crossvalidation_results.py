@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_segmenter.engine.csv_cells import plain_cell
 from unet_segmenter.engine.metrics import BinaryCounts, BoundaryCounts
 from unet_segmenter.engine.reliability import ScoreHistogram
 
@@ -113,16 +114,17 @@ def write_results(folder: Path, results: Mapping[str, Any]) -> None:
     names = list(results["per_class"])
     with (folder / f"{NAME}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["site", "fold", "images", "mean_iou", *names])
+        writer.writerow(["site", "fold", "images", "mean_iou", *map(plain_cell, names)])
         whole = {"fold": "", "images": results["images"], "mean_iou": results["mean_iou"]}
         iou = {name: row["iou"] for name, row in results["per_class"].items()}
         for site, row in {**results["per_site"], "pooled": {**whole, "iou": iou}}.items():
-            first = [site, row["fold"], row["images"], row["mean_iou"]]
+            first = [plain_cell(site), row["fold"], row["images"], row["mean_iou"]]
             writer.writerow([*first, *(row["iou"][name] for name in names)])
 
 
 _PARTS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "counts": (BinaryCounts, ("hit", "false", "missed")),
+    "fused_counts": (BinaryCounts, ("hit", "false", "missed")),
     "boundary": (BoundaryCounts, ("claimed", "claimed_near", "true", "true_near")),
     "scores": (ScoreHistogram, ("negatives", "positives", "total")),
 }

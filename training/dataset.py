@@ -7,29 +7,36 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .answers import UNLABELLED, answers_of, is_plain, plain_answers
 from .errors import DatasetError
 from .images import read_image, read_labels
 
 FORMAT = "unet-segmenter-dataset"
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
-IGNORE = 255
-"""Value of mask pixels that neither teach nor count."""
+IGNORE = UNLABELLED
 
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class: its value in the masks (1 is the first channel), its name and "#rrggbb"."""
+    """One class: its value in the masks (1 is the first channel), its name and "#rrggbb".
+
+    Attributes
+    ----------
+    part_of : str, optional
+        The class that contains it, as vegetation contains trees.
+    """
 
     value: int
     name: str
     color: str
+    part_of: str | None = None
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -84,7 +91,7 @@ class Dataset:
     Attributes
     ----------
     classes : tuple of ClassInfo
-        In the order of the channels; masks hold 0 where none of them is, 255 where unknown.
+        In the order of the channels. What the masks' values mean is told by `answers`.
     bands : tuple of str
         Names of the image's bands.
     data_type : str
@@ -114,6 +121,13 @@ class Dataset:
     rim: int = 0
     details: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def answers(self) -> np.ndarray:
+        """What each value of the masks says of each class, (256, K) int8; see `answers`."""
+        names = [cls.name for cls in self.classes]
+        listed = self.details.get("partial_labels") or ()
+        return answers_of(listed, names) if listed else plain_answers(len(names))
+
     @classmethod
     def open(cls, folder: Path | str) -> Dataset:
         """Open the data set in ``folder``.
@@ -134,7 +148,7 @@ class Dataset:
                     f"{path}: format {found['format']!r} {found['format_version']!r}, "
                     f"not {FORMAT!r} {FORMAT_VERSION}; prepare the data set again"
                 )
-            return cls(
+            opened = cls(
                 folder=folder,
                 title=found["title"],
                 classes=tuple(ClassInfo(**one) for one in found["classes"]),
@@ -147,6 +161,8 @@ class Dataset:
                 rim=found.get("rim", 0),
                 details=found,
             )
+            opened.answers  # noqa: B018 - partial labels that make no sense fail here
+            return opened
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(
                 f"{path}: damaged ({type(error).__name__}: {error}); prepare the data set again"
@@ -183,8 +199,11 @@ class Dataset:
     def fingerprint(self) -> str:
         """Return the sha256 of classes, lists and all files: equal sets have equal ones."""
         digest = hashlib.sha256()
-        fixed = [asdict(one) for one in self.classes], self.bands, self.data_type, self.rim
+        classes = [{"value": c.value, "name": c.name, "color": c.color} for c in self.classes]
+        fixed = classes, self.bands, self.data_type, self.rim
         digest.update(json.dumps(fixed).encode())
+        if not is_plain(self.answers):
+            digest.update(self.answers.tobytes())
         for sample in sorted(self.samples, key=lambda sample: sample.name):
             digest.update(f"{sample.name},{sample.group},{sample.split}".encode())
             for path in (sample.image, sample.mask):

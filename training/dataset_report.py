@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from .balance import doubts, labelled_share
 from .contact_sheet import draw_pairs
 from .dataset import SPLITS, Dataset
 from .leak import Leak
@@ -83,9 +84,12 @@ def balance_table(dataset: Dataset) -> str:
     lines = [f"{'':24}" + "".join(f"{side:>22}" for side in dataset.details["balance"])]
     sides = dataset.details["balance"].values()
     lines.append(f"{'samples':24}" + "".join(f"{row['samples']:>22,}" for row in sides))
+    lines.append(f"{'labelled':24}" + "".join(f"{labelled_share(row):>22.2%}" for row in sides))
+    if all("polygons" in row for row in sides):
+        lines.append(f"{'polygons':24}" + "".join(f"{row['polygons']:>22,}" for row in sides))
     for cls in dataset.classes:
         cells = [
-            f"{_share(row, row['classes'][cls.name]['px']):7.2%} in "
+            f"{_share_known(row['classes'][cls.name]):7.2%} in "
             f"{row['classes'][cls.name]['samples']:>5,}"
             for row in sides
         ]
@@ -93,22 +97,36 @@ def balance_table(dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
+def _share_known(cls: dict[str, int]) -> float:
+    """Return the share of the pixels that say whether a class is there in which it is."""
+    return cls["px"] / max(cls["px"] + cls["not_px"], 1)
+
+
 def _lead(dataset: Dataset) -> str:
     sides = ", ".join(
         f"{len(dataset.split(side)):,} {side}" for side in SPLITS if dataset.split(side)
     )
     count = len(dataset.classes)
-    return f"{sides}; {count} class{'es' if count > 1 else ''}"
+    return f"{sides}; {count} class{'es' if count > 1 else ''}; {labels_in_words(dataset)}"
+
+
+def labels_in_words(dataset: Dataset) -> str:
+    """Return how much is labelled, and by how many polygons on each side."""
+    balance = dataset.details["balance"]
+    total = {key: sum(row[key] for row in balance.values()) for key in ("total_px", "ignored_px")}
+    share = labelled_share(total)
+    polygons = [(side, row["polygons"]) for side, row in balance.items() if "polygons" in row]
+    told = f"{share:.2%} of the pixels labelled" if share < 0.1 else f"{share:.0%} labelled"
+    if polygons:
+        told += ", by polygons (" + ", ".join(f"{n} {side}" for side, n in polygons) + ")"
+    if dataset.details.get("labelled") == "samples":
+        told += "; samples only: what no polygon covers neither teaches nor counts"
+    return told
 
 
 def _warnings(dataset: Dataset) -> list[str]:
-    balance = dataset.details["balance"]
-    return [
-        f"Class {cls.name} has no pixel in the {side} split."
-        for side, row in balance.items()
-        for cls in dataset.classes
-        if not row["classes"][cls.name]["px"]
-    ]
+    found = doubts(dataset.details["balance"], [cls.name for cls in dataset.classes])
+    return [f"{doubt[0].upper()}{doubt[1:]}." for doubt in found]
 
 
 def _balance(dataset: Dataset) -> str:
@@ -116,10 +134,10 @@ def _balance(dataset: Dataset) -> str:
     bars = []
     for side, row in balance.items():
         parts = [
-            (cls.name, cls.color, _share(row, row["classes"][cls.name]["px"]))
+            (cls.name, cls.color, _share_of_all(row, row["classes"][cls.name]["px"]))
             for cls in dataset.classes
         ]
-        parts.append(("none of these", "#ffffff", _share(row, row["none_px"])))
+        parts.append(("none of these", "#ffffff", _share_of_all(row, row["none_px"])))
         spans = "".join(
             f'<span style="width:{100 * share:.3f}%;background:{color}" '
             f'title="{html.escape(name)} {share:.1%}"></span>'
@@ -127,7 +145,8 @@ def _balance(dataset: Dataset) -> str:
         )
         bars.append(f'{side}<div class="stack">{spans}</div>')
     head = "".join(
-        f'<th class="number">{side}, px</th><th class="number">samples with it</th>'
+        f'<th class="number">{side}, px</th><th class="number">of labelled</th>'
+        '<th class="number">samples with it</th>'
         for side in balance
     )
     rows = [
@@ -137,9 +156,9 @@ def _balance(dataset: Dataset) -> str:
         + "</tr>"
         for cls in dataset.classes
     ]
-    for key, name in (("none_px", "none of these (0)"), ("ignored_px", "ignored (255)")):
+    for key, name in (("none_px", "none of these (0)"), ("ignored_px", "unlabelled (255)")):
         cells = "".join(
-            f'<td class="number">{_share(row, row[key], key):.1%}</td><td></td>'
+            f'<td class="number">{row[key] / max(row["total_px"], 1):.1%}</td><td></td><td></td>'
             for row in balance.values()
         )
         rows.append(f'<tr><td><span class="swatch"></span>{name}</td>{cells}</tr>')
@@ -147,22 +166,23 @@ def _balance(dataset: Dataset) -> str:
         "\n".join(bars)
         + f"<table><thead><tr><th>Class</th>{head}</tr></thead>\n"
         + "\n".join(rows)
-        + "</table><p>Shares are of the pixels that are not ignored; the last row is of all.</p>"
+        + "</table><p>A class's share is of the pixels that say whether it is there; how many say "
+        "so is the second number. The last two rows are shares of all pixels.</p>"
     )
 
 
-def _cells(row: dict[str, Any], px: int, samples: int) -> str:
+def _cells(row: dict[str, Any], px: int, samples: int, not_px: int, polygons: int = -1) -> str:
+    drawn = f", {polygons:,} polygons" if polygons >= 0 else ""
     return (
-        f'<td class="number">{_share(row, px):.1%}</td>'
-        f'<td class="number">{samples:,} of {row["samples"]:,}</td>'
+        f'<td class="number">{px / max(px + not_px, 1):.1%}</td>'
+        f'<td class="number">{(px + not_px) / max(row["total_px"], 1):.1%}</td>'
+        f'<td class="number">{samples:,} of {row["samples"]:,}{drawn}</td>'
     )
 
 
-def _share(row: dict[str, Any], px: int, key: str = "") -> float:
-    """Return the share of the pixels that count, or of all for those that are ignored."""
-    labelled = row["none_px"] + sum(cls["px"] for cls in row["classes"].values())
-    whole = labelled + (row["ignored_px"] if key == "ignored_px" else 0)
-    return px / max(whole, 1)
+def _share_of_all(row: dict[str, Any], px: int) -> float:
+    """Return the share of the pixels that are not unlabelled."""
+    return px / max(row["total_px"] - row["ignored_px"], 1)
 
 
 def _leak(found: dict[str, Any]) -> str:

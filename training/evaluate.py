@@ -17,7 +17,6 @@ from unet_segmenter.engine.metrics import (
     BinaryCounts,
     BoundaryCounts,
     confusion_matrix,
-    counts_of_confusion,
     frequency_weighted_iou,
     matthews,
     overall_accuracy,
@@ -25,6 +24,8 @@ from unet_segmenter.engine.metrics import (
 from unet_segmenter.engine.model_card import ModelCard, ModelClass
 from unet_segmenter.engine.reliability import ScoreHistogram
 
+from .answers import OPEN, YES, is_part_of, plain_answers
+from .chosen_classes import recode
 from .dataset import IGNORE, Dataset, Sample
 from .errors import DatasetError
 from .whole_and_tiled import Network, calibrated, on_all_cores, whole
@@ -43,8 +44,10 @@ class Tally:
         Number of images.
     counts, boundary : BinaryCounts, BoundaryCounts
         Of the one-vs-rest masks at the card's thresholds.
+    fused_counts : BinaryCounts
+        Of the fused map, a class at a time, wherever the truth is known.
     confusion : ndarray of int64, shape (K + 1, K + 1)
-        Of the fused map; rows are the truth.
+        Of the fused map; rows are the truth. Pixels with partial labels do not count.
     scores : ScoreHistogram
         Of the calibrated probabilities.
     """
@@ -52,6 +55,7 @@ class Tally:
     images: int
     counts: BinaryCounts
     boundary: BoundaryCounts
+    fused_counts: BinaryCounts
     confusion: np.ndarray
     scores: ScoreHistogram
 
@@ -60,13 +64,15 @@ class Tally:
         """Return the counts of no image."""
         return cls(
             0, BinaryCounts.zero(classes), BoundaryCounts.zero(classes),
+            BinaryCounts.zero(classes),
             np.zeros((classes + 1, classes + 1), np.int64), ScoreHistogram.zero(classes),
         )  # fmt: skip
 
     @classmethod
     def of(
         cls, probabilities: np.ndarray, labels: np.ndarray, thresholds: Sequence[float],
-        tolerance: int = BOUNDARY_TOLERANCE, wholes: Wholes = (),
+        tolerance: int = BOUNDARY_TOLERANCE, answers: np.ndarray | None = None,
+        wholes: Wholes = (),
     ) -> Tally:  # fmt: skip
         """Count one image.
 
@@ -75,23 +81,33 @@ class Tally:
         probabilities : ndarray of float32, shape (H, W, K)
             Calibrated.
         labels : ndarray of uint8, shape (H, W)
-            k + 1 is channel k, 0 none of the classes, 255 ignored.
+            k + 1 is channel k, 0 none of the classes, 255 unknown; others are partial labels.
         thresholds : sequence of float
             One a class.
         tolerance : int
             Distance in px at which boundaries still meet.
+        answers : ndarray, shape (256, K) int8, optional
+            What each label says of each class; by default none is partial.
         wholes : sequence of int or None
             Channel of the class that contains each class, as `class_mask` takes them.
         """
         values = np.arange(1, probabilities.shape[-1] + 1)
+        answers = plain_answers(values.size) if answers is None else answers
+        truth, known = answers[labels] == YES, answers[labels] != OPEN
         claimed = probabilities >= np.asarray(thresholds, np.float32)
         fused = class_mask(probabilities, values.tolist(), list(thresholds), wholes)
+        chosen = fused[..., None] == values
+        for part, container in enumerate(wholes):
+            if container is not None and is_part_of(answers, part, container):
+                chosen[..., container] |= chosen[..., part]
+        whole_labels = np.where(labels <= values.size, labels, np.uint8(IGNORE))
         return cls(
             1,
-            BinaryCounts.of(claimed, labels, IGNORE),
-            BoundaryCounts.of(claimed, labels[..., None] == values, labels != IGNORE, tolerance),
-            confusion_matrix(fused, labels, len(values) + 1, IGNORE),
-            ScoreHistogram.of(probabilities, labels, IGNORE),
+            BinaryCounts.of_answers(claimed, truth, known),
+            BoundaryCounts.of(claimed, truth, known, tolerance),
+            BinaryCounts.of_answers(chosen, truth, known),
+            confusion_matrix(fused, whole_labels, values.size + 1, IGNORE),
+            ScoreHistogram.of_answers(probabilities, truth, known),
         )
 
     def __add__(self, other: Tally) -> Tally:
@@ -99,6 +115,7 @@ class Tally:
             self.images + other.images,
             self.counts + other.counts,
             self.boundary + other.boundary,
+            self.fused_counts + other.fused_counts,
             self.confusion + other.confusion,
             self.scores + other.scores,
         )
@@ -114,7 +131,7 @@ class Tally:
 
     def fused(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the scores of the single label map."""
-        counts = counts_of_confusion(self.confusion)
+        counts = self.fused_counts
         iou = counts.scores()["iou"]
         return {
             "iou": {name: rounded(value) for name, value in zip(names, iou, strict=True)},
@@ -231,7 +248,7 @@ def evaluate(
         If the data set has none of the classes, or other bands.
     """
     classes = tuple(sorted(card.classes, key=lambda cls: cls.channel))
-    values = value_map(dataset, classes)
+    codes, answers = answers_for(dataset, classes)
     if len(dataset.bands) != len(card.input.bands):
         raise DatasetError(
             f"{dataset.folder}: its images have {len(dataset.bands)} bands, the model "
@@ -243,7 +260,9 @@ def evaluate(
 
     def count(sample: Sample) -> tuple[Sample, Tally]:
         image, mask = dataset.read(sample)
-        found = Tally.of(whole(run, image, card), values[mask], thresholds, tolerance, wholes)
+        found = Tally.of(
+            whole(run, image, card), codes[mask], thresholds, tolerance, answers, wholes
+        )
         return sample, found
 
     empty = ScoreHistogram.zero(len(classes))
@@ -269,23 +288,23 @@ def with_classes_of(dataset: Dataset, card: ModelCard) -> ModelCard:
     return replace(card, classes=known or card.classes)
 
 
-def value_map(dataset: Dataset, classes: Sequence[ModelClass]) -> np.ndarray:
-    """Return a (256,) uint8 table from the data set's mask values to 1 + channel order.
+def answers_for(dataset: Dataset, classes: Sequence[ModelClass]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes (256,) of a data set's masks for a model's classes, and their answer table.
 
-    A class of the model that the data set does not have is never true there.
+    Nothing is said of a class of the model that the data set does not have.
+
+    Raises
+    ------
+    DatasetError
+        If it has none of them.
     """
-    place = {cls.name: number for number, cls in enumerate(classes, 1)}
-    known = [cls for cls in dataset.classes if cls.name in place]
-    if not known:
+    names = [cls.name for cls in classes]
+    if not {cls.name for cls in dataset.classes} & set(names):
         raise DatasetError(
             f"{dataset.folder}: none of its classes ({_listed(dataset.classes)}) is one of the "
             f"model's ({_listed(classes)})"
         )
-    table = np.zeros(256, np.uint8)
-    table[IGNORE] = IGNORE
-    for cls in known:
-        table[cls.value] = place[cls.name]
-    return table
+    return recode(dataset, names)
 
 
 def table(metrics: Mapping[str, Any]) -> str:

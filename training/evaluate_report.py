@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from unet_segmenter.engine import report_page as part
+from unet_segmenter.engine.csv_cells import plain_cell
 from unet_segmenter.engine.fuse import class_mask, places_of_wholes
 from unet_segmenter.engine.metrics import overall_accuracy
 from unet_segmenter.engine.model_card import ModelCard
 
+from .answers import UNLABELLED
 from .dataset import ClassInfo, Dataset, Sample
-from .evaluate import REST, Evaluation, Tally, rounded, value_map
+from .evaluate import REST, Evaluation, Tally, answers_for, rounded
 from .sample_pictures import colored_mask, data_url, picture, thumbnail
 from .whole_and_tiled import Network, calibrated, whole
 
@@ -95,7 +97,7 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: plain_cell(value) for key, value in row.items()} for row in rows)
 
 
 def _page(
@@ -190,15 +192,16 @@ def _worst_pictures(
     ]
     thresholds = [cls.threshold for cls in evaluation.classes]
     wholes = places_of_wholes({cls.name: cls.part_of for cls in evaluation.classes})
-    values, run = value_map(dataset, evaluation.classes), calibrated(network, card)
+    codes, answers = answers_for(dataset, evaluation.classes)
+    run = calibrated(network, card)
     legend = "&emsp;".join(part.swatch(cls.name, cls.color) for cls in shown)
     figures = [f"<p>{legend}</p>"]
     for sample, tally in evaluation.worst()[:count]:
         image, mask = dataset.read(sample)
         probabilities = whole(run, image, card)
         fused = class_mask(probabilities, [cls.value for cls in shown], thresholds, wholes)
-        truth = values[mask]
-        fused[truth == 255] = 255
+        truth = colored_mask(codes[mask], shown, answers)
+        fused[codes[mask] == UNLABELLED] = UNLABELLED
         figures.append(_figure(sample, tally, image, truth, fused, shown))
     return "\n".join(figures)
 
@@ -209,7 +212,7 @@ def _figure(
 ) -> str:  # fmt: skip
     cells = [
         ("image", data_url(thumbnail(picture(image), PICTURE_WIDTH), "jpeg")),
-        ("truth", data_url(thumbnail(colored_mask(truth, shown), PICTURE_WIDTH, smooth=False))),
+        ("truth", data_url(thumbnail(truth, PICTURE_WIDTH, smooth=False))),
         (
             "prediction",
             data_url(thumbnail(colored_mask(fused, shown), PICTURE_WIDTH, smooth=False)),

@@ -16,15 +16,17 @@ from unet_segmenter.engine.model_card import CARD_NAME, ModelCard
 from unet_segmenter.engine.reliability import ScoreHistogram
 
 from . import deepness
+from .answers import OPEN, YES
 from .calibrate import CalibrationPlan, CalibrationResult, calibrate, gather, into_card
 from .card import files_of, first_card, told_split, write_card
 from .dataset import Dataset, Sample, Scaling
-from .evaluate import Evaluation, evaluate, value_map
+from .evaluate import Evaluation, answers_for, evaluate
 from .fold import fold, round_kernels
 from .graph import divisor_of, theoretical_halo
 from .halo import measured_halo, told_difference
 from .identity import Identity
 from .onnx_writer import write_onnx
+from .parts_proof import proven_cuts
 from .whole_and_tiled import (
     NO_DIFFERENCE,
     Difference,
@@ -159,8 +161,9 @@ def _make(
     _check_channels(trained, dataset, plan)
     divisor = divisor_of(trained)
     reach = theoretical_halo(trained, divisor)
-    trained.save(folder / "trainable.keras")
-    shipped, rounding = _ready_to_ship(trained, _images_to_fold(dataset, plan.scaling, divisor))
+    probes = _images_to_fold(dataset, plan.scaling, divisor)
+    to_train_further(trained, probes).save(folder / "trainable.keras")
+    shipped, rounding = _ready_to_ship(trained, probes)
     report(f"kernels rounded to half precision against those trained: {rounding}")
     half = rounding.agreement >= ROUNDING_AGREEMENT
     shipped.save(folder / "model.keras")
@@ -187,6 +190,9 @@ def _make(
     report(f"calibration error {content['calibration']['mean_ece_before']} before, "
            f"{content['calibration']['mean_ece_after']} after")  # fmt: skip
     content |= _halo(network, card, images, plan, report)
+    card = write_card(content, folder)
+    few = images[: plan.proof_images]
+    content |= proven_cuts(shipped, calibrated(network, card), card, few, report)
     card = write_card(content, folder)
     # Again, with what Deepness must know, now that all is measured.
     keys = deepness.metadata(card, shipped.output_shape[-1])
@@ -286,6 +292,23 @@ def _ready_to_ship(trained: keras.Model, images: np.ndarray) -> tuple[keras.Mode
     return (shipped if rounding.agreement >= ROUNDING_AGREEMENT else fold(trained)), rounding
 
 
+def to_train_further(trained: keras.Model, images: np.ndarray) -> keras.Model:
+    """Return a copy of a network whose kernels are rounded, so that a zip holds it in half.
+
+    Where that sways its decisions on ``images`` (N, H, W, B), scaled float32, it is an exact copy.
+    """
+    import keras
+
+    exact = np.asarray(trained.predict_on_batch(images))
+    copy = keras.models.clone_model(trained)
+    copy.set_weights(trained.get_weights())
+    found = np.asarray(round_kernels(copy, images).predict_on_batch(images))
+    rounding = Difference.between(found, exact, np.full(exact.shape[-1], 0.5, np.float32))
+    if rounding.agreement < ROUNDING_AGREEMENT:
+        copy.set_weights(trained.get_weights())
+    return copy
+
+
 def _images_to_fold(dataset: Dataset, scaling: Scaling, divisor: int) -> np.ndarray:
     """Return scaled training images (N, S, S', B), as large as the smallest of them allows."""
     samples = _few(dataset.split("train") or dataset.samples, FOLD_IMAGES)
@@ -320,12 +343,14 @@ def _calibration(
     if isinstance(plan.calibration, CalibrationResult):
         return plan.calibration
     classes = sorted(card.classes, key=lambda cls: cls.channel)
-    values = value_map(dataset, classes)
+    codes, answers = answers_for(dataset, classes)
     run = calibrated(network, card)  # the card's calibration is still the identity
 
     def count(sample: Sample) -> tuple[str, ScoreHistogram]:
         image, mask = dataset.read(sample)
-        return sample.group, ScoreHistogram.of(whole(run, image, card), values[mask])
+        row = answers[codes[mask]]
+        found = ScoreHistogram.of_answers(whole(run, image, card), row == YES, row != OPEN)
+        return sample.group, found
 
     groups = gather(on_all_cores(count, samples))
     return calibrate(groups, [cls.name for cls in classes], plan.calibration)

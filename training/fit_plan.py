@@ -44,6 +44,9 @@ class FitPlan:
         "float32", "bfloat16" or "float16" (mixed).
     augmentation : Augmentation or None
         None for images as they are.
+    open_end : bool
+        Whether a time budget alone ends the training: epochs and their steps are then as many as
+        fit into it, and those of the plan a limit that is not reached.
     """
 
     epochs: int = 28
@@ -65,6 +68,7 @@ class FitPlan:
     class_weights: tuple[float, ...] = ()
     keep: str = "mean_iou"
     precision: str = "float32"
+    open_end: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names that no table has, and numbers that make no sense."""

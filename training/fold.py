@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Make the network to ship: normalisation folded, kernels exact in float16 and bfloat16.
+"""Make the networks to ship: normalisation folded, kernels exact in float16 and bfloat16.
 
 ImageNet's Lite0 is touchy: many of its features are small differences of large sums, so rounded
 kernels shift whole channels (float16 changed up to 0.14 % of a frame's decisions). Here the
@@ -67,10 +67,11 @@ def _folds_into(layer: Any, read_by: Counter[str]) -> bool:
 
 
 def round_kernels(model: keras.Model, images: np.ndarray) -> keras.Model:
-    """Round the kernels of a folded model in place, and correct its biases by ``images``.
+    """Round the kernels of a model in place, and correct what is added to them by ``images``.
 
     Layer by layer, from the image on, each channel's mean over ``images`` (N, H, W, 3), scaled
-    float32, is brought back to what it was before.
+    float32, is brought back to what it was before: in the layer's bias, or where it has none in
+    the mean of the normalisation that follows.
 
     References
     ----------
@@ -80,16 +81,23 @@ def round_kernels(model: keras.Model, images: np.ndarray) -> keras.Model:
     import keras
 
     layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    norm_after = {
+        parents[0].name: layer
+        for layer, parents in layers_with_parents(model)
+        if kind_of(layer) == "BatchNormalization"
+    }
     means = keras.layers.GlobalAveragePooling2D()
     probe = keras.Model(model.input, [means(layer.output) for layer in layers])
     before = [np.asarray(mean).mean(axis=0) for mean in probe.predict_on_batch(images)]
     for layer in layers:
-        kernel, bias = layer.get_weights()
-        layer.set_weights([exact_in_half(kernel), bias])
+        kernel, *bias = layer.get_weights()
+        layer.set_weights([exact_in_half(kernel), *bias])
     for number, layer in enumerate(layers):
         now = np.asarray(probe.predict_on_batch(images)[number]).mean(axis=0)
-        kernel, bias = layer.get_weights()
-        layer.set_weights([kernel, bias + before[number] - now])
+        if layer.use_bias:
+            layer.bias.assign_add(before[number] - now)
+        elif layer.name in norm_after:
+            norm_after[layer.name].moving_mean.assign_add(now - before[number])
     return model
 
 

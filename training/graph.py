@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,19 @@ def same_padding(kernel: int, stride: int) -> Interval:
     return total // 2, total - total // 2
 
 
+def strides_of(graph: list[tuple[Any, list[Any]]]) -> dict[str, Fraction]:
+    """Return by layer how many px of the image one of its cells covers along an axis."""
+    strides: dict[str, Fraction] = {}
+    for layer, parents in graph:
+        stride = strides[parents[0].name] if parents else Fraction(1)
+        if kind_of(layer) in WINDOWED:
+            stride *= layer.strides[0]
+        elif kind_of(layer) == "UpSampling2D":
+            stride /= layer.size[0]
+        strides[layer.name] = stride
+    return strides
+
+
 def divisor_of(model: keras.Model) -> int:
     """Return of what the image's sides must be multiples: the coarsest stride in the network.
 
@@ -87,15 +101,8 @@ def divisor_of(model: keras.Model) -> int:
     ModelError
         If the output has not the image's size.
     """
-    strides: dict[str, Fraction] = {}
     graph = layers_with_parents(model)
-    for layer, parents in graph:
-        stride = strides[parents[0].name] if parents else Fraction(1)
-        if kind_of(layer) in WINDOWED:
-            stride *= layer.strides[0]
-        elif kind_of(layer) == "UpSampling2D":
-            stride /= layer.size[0]
-        strides[layer.name] = stride
+    strides = strides_of(graph)
     if strides[graph[-1][0].name] != 1:
         raise ModelError(f"the network {model.name} gives an output of another size than its input")
     return ceil(max(strides.values()))
@@ -113,15 +120,31 @@ def theoretical_halo(model: keras.Model, divisor: int) -> int:
 
 
 def _reach(graph: list[tuple[Any, list[Any]]], divisor: int, axis: int) -> int:
-    needed: dict[str, Interval] = {graph[-1][0].name: (0, divisor)}
+    needed = cells_needed(graph, {graph[-1][0].name: (0, divisor)}, axis)
+    low, high = needed[graph[0][0].name]
+    return max(-low, high - divisor)
+
+
+def cells_needed(
+    graph: Sequence[tuple[Any, list[Any]]], wanted: Mapping[str, Interval], axis: int
+) -> dict[str, Interval]:
+    """Return by layer which of its cells are needed along an axis to know the cells wanted.
+
+    Parameters
+    ----------
+    graph : sequence of tuple
+        Layers with their parents, parents first; parents outside of it are where it begins.
+    wanted : mapping
+        Intervals by layer.
+    """
+    needed = dict(wanted)
     for layer, parents in reversed(graph):
         low, high = needed[layer.name]
         for parent in parents:
             want = _input_interval(layer, low, high, axis)
             have = needed.get(parent.name, want)
             needed[parent.name] = (min(have[0], want[0]), max(have[1], want[1]))
-    low, high = needed[graph[0][0].name]
-    return max(-low, high - divisor)
+    return needed
 
 
 def _input_interval(layer: Any, low: int, high: int, axis: int) -> Interval:

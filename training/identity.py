@@ -52,14 +52,14 @@ class Identity:
         another is named.
         """
         told = dataset.details
-        gsd = dataset.gsd
+        span = told.get("gsd_span") or (dataset.gsd and (dataset.gsd, dataset.gsd))
         identity = cls(
             name=name,
             title=f"{dataset.title}: {', '.join(one.name for one in dataset.classes)}",
             license=told.get("license") or "unknown",
             citation=told.get("citation") or "",
             sources=_sources(dataset),
-            gsd_range=None if gsd is None else (gsd / GSD_SLACK, gsd * GSD_SLACK),
+            gsd_range=None if not span else (span[0] / GSD_SLACK, span[1] * GSD_SLACK),
         )
         known = {one.name for one in fields(cls)}
         if unknown := set(changes) - known:

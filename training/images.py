@@ -14,7 +14,7 @@ from PIL import Image
 from .errors import DatasetError
 
 if TYPE_CHECKING:
-    from unet_segmenter.engine.raster import RasterSource
+    from unet_segmenter.engine.rasters.source import RasterSource
 
 RASTERS = (".tif", ".tiff", ".img", ".vrt", ".jp2")
 SUFFIXES = (".jpg", ".jpeg", ".png", *RASTERS)
@@ -48,7 +48,7 @@ def read_labels(path: Path) -> np.ndarray:
         If the file is absent, damaged, or no image.
     """
     if _needs_gdal(path):
-        mask = _read_raster(path)[0]
+        mask = _read_raster(path, labels=True)[0]
         return mask[..., 0] if mask.shape[-1] == 1 else mask
     mask = _read_picture(path, flatten=False)
     return mask.astype(np.uint8) if mask.dtype == bool else mask
@@ -60,10 +60,10 @@ def nodata_of(path: Path) -> np.ndarray | None:
     That is its nodata value, its mask band, and what is wholly transparent.
     """
     if _needs_gdal(path):
-        with _raster(path) as raster:
+        with _raster(path, labels=True) as raster:
             if not raster.may_lack_data:
                 return None
-        nodata = ~_read_raster(path)[1]
+        nodata = ~_read_raster(path, labels=True)[1]
     else:
         with _opened(path) as image:
             if not image.has_transparency_data:
@@ -72,10 +72,19 @@ def nodata_of(path: Path) -> np.ndarray | None:
     return nodata if nodata.any() else None
 
 
+def possible_values(data_type: str) -> tuple[float, float]:
+    """Return between which values a nodata value is one that data may have, too.
+
+    The engine asks the model's range of values: such a pixel lacks data only if all bands hold it,
+    with any other value if one does. Before the range is known, 0 and any byte may be data.
+    """
+    return (0, 255) if data_type == "uint8" else (0, 0)
+
+
 def palette_of(path: Path) -> np.ndarray | None:
     """Return the colours (N, 3) uint8 by index of an indexed picture or raster, or None."""
     if _needs_gdal(path):
-        with _raster(path) as raster:
+        with _raster(path, labels=True) as raster:
             table = raster.class_colors(1) if raster.count == 1 else {}
         colors = np.zeros((max(table, default=-1) + 1, 3), np.uint8)
         for value, color in table.items():
@@ -133,23 +142,27 @@ def _read_picture(path: Path, flatten: bool) -> np.ndarray:
 
 
 @contextmanager
-def _raster(path: Path) -> Iterator[RasterSource]:
+def _raster(path: Path, *, labels: bool = False) -> Iterator[RasterSource]:
+    """An open raster; of labels the stored values count, of an image the true ones."""
     from unet_segmenter.engine.errors import InputError
-    from unet_segmenter.engine.raster import RasterSource
+    from unet_segmenter.engine.rasters.image import ImageSource
+    from unet_segmenter.engine.rasters.options import SourceOptions
+    from unet_segmenter.engine.rasters.source import RasterSource
 
+    kind = RasterSource if labels else ImageSource
     try:
-        with RasterSource(str(path)) as raster:
+        with kind(str(path), SourceOptions(needs_place=False)) as raster:
             yield raster
     except InputError as error:
         raise DatasetError(f"{path}: {error}") from error
 
 
-def _read_raster(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_raster(path: Path, *, labels: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return pixels (H, W, B), and where they hold data (H, W)."""
     from unet_segmenter.engine.geometry import PixelWindow
 
-    with _raster(path) as raster:
+    with _raster(path, labels=labels) as raster:
         bands = raster.data_bands or tuple(range(1, raster.count + 1))
         window = PixelWindow.of_shape(raster.grid.shape)
-        pixels, valid = raster.read(window, bands, (-np.inf, np.inf))
+        pixels, valid = raster.read(window, bands, possible_values(raster.dtype))
         return np.ascontiguousarray(pixels), valid

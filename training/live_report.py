@@ -23,6 +23,7 @@ from .fit import FitState, in_words
 from .live_page import PAGE
 from .plots import save_learning_curves
 from .recipe import Recipe
+from .run import encoder_of
 from .sample_pictures import (
     NAMES,
     colored_mask,
@@ -102,9 +103,11 @@ class LiveReport:
         if number not in self.fixed:
             image, mask = self.all_frames.framing.see(*self.all_frames.samples[number])
             # Halved, it is of another type, and its light would be stretched.
+            answers = self.recipe.dataset.answers
             image = image.astype(self.recipe.dataset.data_type)
             self.fixed[number] = (
-                thumbnail(picture(image)), thumbnail(colored_mask(mask, classes), smooth=False)
+                thumbnail(picture(image)),
+                thumbnail(colored_mask(mask, classes, answers), smooth=False),
             )  # fmt: skip
             self.shapes[number] = mask.shape
         height, width = self.shapes[number]
@@ -143,14 +146,15 @@ class LiveReport:
         ]
         if len(classes) > 1:
             iou.append(Line("mean", "#22272b", [row["mean_iou"] for row in history], bold=True))
-        last, best = plan.epochs if running else len(history), int(state.best["epoch"])
+        expected = round(len(history) / max(state.done, 0.01)) if plan.open_end else plan.epochs
+        last, best = expected if running else len(history), int(state.best["epoch"])
         return PAGE.substitute(
             refresh=_REFRESH if running else "",
             title=html.escape(self.title),
             pill=_pill(state.status),
             mood=_mood(state.status),
             lead=html.escape(self._lead(state)),
-            done=f"{100 * len(history) / plan.epochs if running else 100:.1f}",
+            done=f"{100 * state.done if running else 100:.1f}",
             tiles=_tiles(state),
             loss_chart=line_chart(loss, max(last, 2), "loss by epoch", mark=best),
             loss_key=_key(loss),
@@ -186,7 +190,10 @@ class LiveReport:
         recipe = self.recipe
         told = {"preset": recipe.preset.name, **asdict(recipe.network), **asdict(state.plan)}
         told |= {"framing": recipe.framing.kind, "scaling": recipe.scaling}
-        told |= {"data set": recipe.dataset.folder, "encoder": recipe.spec.encoder or "-"}
+        told |= {
+            "data set": recipe.dataset.folder,
+            "encoder": encoder_of(recipe, self.folder) or "-",
+        }
         told |= {"started from": recipe.spec.start or "-", "frozen": recipe.spec.freeze}
         return list(told.items())
 
@@ -196,7 +203,7 @@ def _tiles(state: FitState) -> str:
     spent = sum(row["train_s"] + row["validation_s"] for row in history)
     skipped = int(sum(row["skipped"] for row in history))
     tiles = [
-        ("epoch", f"{len(history)} of {state.plan.epochs}", f"{in_words(spent)} so far"),
+        ("epoch", state.of_epochs, f"{in_words(spent)} so far"),
         (
             "best mean IoU", f"{best['mean_iou']:.3f}",
             f"epoch {int(best['epoch'])}, now {row['mean_iou']:.3f}",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Losses on logits, with an ignore value and class weights. Backend-agnostic (keras.ops).
+"""Losses on logits, with partial labels and class weights. Backend-agnostic (keras.ops).
 
 One-vs-rest losses take K channels, label ``k + 1`` being positive in channel ``k``. Softmax losses
-take K + 1 channels, of which 0 is "none of the classes". The label 255 does not count.
+take K + 1 channels, of which 0 is "none of the classes". What other labels say of each class is
+told by an answer table (`training.answers`); an open question neither teaches nor counts.
 
 All sums run over the whole batch: a crop without a class then says nothing against the class.
 """
@@ -13,7 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .dataset import IGNORE
+import numpy as np
+
+from .answers import NO, OPEN, YES, plain_answers
 
 
 class _Ops:
@@ -30,36 +33,55 @@ PIXELS = (0, 1, 2)
 """Axes of batch, rows and columns."""
 
 
-def one_vs_rest(labels: Any, classes: int) -> tuple[Any, Any]:
-    """Return targets (B, H, W, K) and validity (B, H, W, 1), float32, of labels (B, H, W).
+def one_vs_rest(labels: Any, answers: np.ndarray) -> tuple[Any, Any]:
+    """Return targets and validity, (B, H, W, K) float32 each, of labels (B, H, W).
 
-    Label ``k + 1`` is positive in channel ``k``; 0 is negative in all; 255 does not count.
+    Parameters
+    ----------
+    answers : ndarray, shape (256, K) int8
+        What each label says of each class; see `training.answers`. An open answer has target 0
+        and validity 0.
     """
-    labels = ops.cast(labels, "int32")[..., None]
-    targets = ops.cast(ops.equal(labels, ops.arange(1, classes + 1, dtype="int32")), "float32")
-    return targets, ops.cast(ops.not_equal(labels, IGNORE), "float32")
+    labels = ops.cast(labels, "int32")
+    yes, known = (np.float32(part) for part in (answers == YES, answers != OPEN))
+    return ops.take(yes, labels, axis=0), ops.take(known, labels, axis=0)
 
 
-def none_and_classes(labels: Any, channels: int) -> tuple[Any, Any]:
-    """Return targets (B, H, W, K + 1) and validity (B, H, W, 1): label ``k`` is channel ``k``."""
-    labels = ops.cast(labels, "int32")[..., None]
-    targets = ops.cast(ops.equal(labels, ops.arange(channels, dtype="int32")), "float32")
-    return targets, ops.cast(ops.not_equal(labels, IGNORE), "float32")
+def none_and_classes(labels: Any, answers: np.ndarray) -> tuple[Any, Any]:
+    """Return targets and validity, (B, H, W, K + 1) float32 each; channel 0 is "none of them".
+
+    A softmax has one right channel a pixel. A partial label allows several: a channel that is not
+    allowed is known to be wrong, and so has target 0 and validity 1. The one allowed channel has
+    target 1 and validity 1; of several allowed ones each has target 1 and validity 0.
+    """
+    allowed = allowed_channels(answers)
+    single = allowed.sum(axis=1, keepdims=True) == 1
+    labelled = (answers != OPEN).any(axis=1, keepdims=True)
+    known = (~allowed | single) & labelled
+    labels = ops.cast(labels, "int32")
+    return tuple(ops.take(np.float32(part), labels, axis=0) for part in (allowed, known))
+
+
+def allowed_channels(answers: np.ndarray) -> np.ndarray:
+    """Return which of the channels "none" and K classes a label allows, (256, K + 1) bool.
+
+    "None" is allowed where no class is known to be there.
+    """
+    return np.column_stack([~(answers == YES).any(axis=1), answers != NO])
 
 
 def binary_cross_entropy(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
-    """Return the mean over valid pixels and (weighted) classes."""
-    return _mean(_mean_entropy(targets, logits, valid), weights)
+    """Return the mean over all answers, (weighted) by class; open questions do not count."""
+    return _mean_of_answers(_entropy(targets, logits), valid, weights)
 
 
 def weighted_cross_entropy(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
-    """Return the mean over valid pixels and classes; positives of a class count by its weight.
+    """Return the mean over all answers; positives of a class count by its weight.
 
     So a weight above 1 buys recall for precision, with one class too.
     """
     per_pixel = 1.0 if weights is None else 1.0 + targets * (weights - 1.0)
-    entropy = _entropy(targets, logits) * per_pixel * valid
-    return ops.mean(ops.sum(entropy, axis=PIXELS) / (ops.sum(valid) + 1e-6))
+    return _mean_of_answers(_entropy(targets, logits) * per_pixel, valid)
 
 
 def dice_loss(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
@@ -69,14 +91,6 @@ def dice_loss(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any
     weight for nothing, so it is left to the cross-entropy.
     """
     return _soft_dice(ops.sigmoid(logits), targets, valid, weights)
-
-
-def dice_and_cross_entropy(labels: Any, logits: Any, weights: Any = None) -> Any:
-    """Return the sum of both, of labels (B, H, W) and logits (B, H, W, K)."""
-    logits = ops.cast(logits, "float32")
-    targets, valid = one_vs_rest(labels, logits.shape[-1])
-    dice = dice_loss(targets, logits, valid, weights)
-    return dice + binary_cross_entropy(targets, logits, valid, weights)
 
 
 def course_dice(targets: Any, logits: Any, valid: Any, _weights: Any = None) -> Any:
@@ -109,7 +123,7 @@ def focal_loss(
     share = alpha * targets + (1.0 - alpha) * (1.0 - targets)
     # A power of exactly 0 has no finite gradient below gamma 1.
     faded = share * ops.power(ops.maximum(wrong, 1e-7), gamma) * _entropy(targets, logits)
-    return _mean(ops.sum(faded * valid, axis=PIXELS) / (ops.sum(valid) + 1e-6), weights)
+    return _mean_of_answers(faded, valid, weights)
 
 
 def tversky_loss(
@@ -141,19 +155,26 @@ def tversky_loss(
 
 
 def softmax_cross_entropy(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
-    """Return the mean over valid pixels, each counting by the weight of its class.
+    """Return the mean, over labelled pixels, of -log of the sum over the channels allowed.
 
-    ``weights`` are those of the classes; "none of them" has weight 1.
+    Each pixel counts by the weight of its class, or by the mean weight of the channels that its
+    partial label allows; "none of them" has weight 1.
     """
-    entropy = -ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1, keepdims=True)
-    share = valid if weights is None else valid * _of_pixels(targets, weights)
+    # -30 instead of -inf: a gradient of 0 that is a number.
+    hidden = ops.where(targets > 0, logits, ops.full_like(logits, -30.0) + ops.min(logits))
+    entropy = ops.logsumexp(logits, axis=-1, keepdims=True) - ops.logsumexp(
+        hidden, axis=-1, keepdims=True
+    )
+    share = ops.max(valid, axis=-1, keepdims=True)
+    if weights is not None:
+        share = share * _of_pixels(targets, weights)
     return ops.sum(entropy * share) / (ops.sum(share) + 1e-6)
 
 
 def softmax_dice_loss(targets: Any, logits: Any, valid: Any, weights: Any = None) -> Any:
     """Return 1 - soft Dice over the batch of the classes present; "none" has no area to match."""
     probability = ops.softmax(logits, axis=-1)
-    return _soft_dice(probability[..., 1:], targets[..., 1:], valid, weights)
+    return _soft_dice(probability[..., 1:], targets[..., 1:], valid[..., 1:], weights)
 
 
 def softmax_dice_and_cross_entropy(
@@ -169,8 +190,10 @@ def _entropy(targets: Any, logits: Any) -> Any:
     return ops.softplus(logits) - logits * targets
 
 
-def _mean_entropy(targets: Any, logits: Any, valid: Any) -> Any:
-    return ops.sum(_entropy(targets, logits) * valid, axis=PIXELS) / (ops.sum(valid) + 1e-6)
+def _mean_of_answers(loss: Any, valid: Any, weights: Any = None) -> Any:
+    """Return the mean of (B, H, W, K) over what is valid, each class by its weight."""
+    share = valid if weights is None else valid * weights
+    return ops.sum(loss * share) / (ops.sum(share) + 1e-6)
 
 
 def _soft_dice(probability: Any, targets: Any, valid: Any, weights: Any) -> Any:
@@ -187,15 +210,10 @@ def _mean_of_present(loss: Any, targets: Any, valid: Any, weights: Any) -> Any:
     return ops.sum(loss * share) / whole
 
 
-def _mean(per_class: Any, weights: Any) -> Any:
-    if weights is None:
-        return ops.mean(per_class)
-    return ops.sum(per_class * weights) / (ops.sum(weights) + 1e-6)
-
-
 def _of_pixels(targets: Any, weights: Any) -> Any:
     none_first = ops.concatenate([ops.ones((1,), "float32"), weights])
-    return ops.sum(targets * none_first, axis=-1, keepdims=True)
+    total = ops.sum(targets * none_first, axis=-1, keepdims=True)
+    return total / ops.maximum(ops.sum(targets, axis=-1, keepdims=True), 1.0)
 
 
 @dataclass(frozen=True)
@@ -214,11 +232,21 @@ class Loss:
     title: str
     weighs: str = "classes"
 
-    def __call__(self, labels: Any, logits: Any, weights: Any = None) -> Any:
-        """Return the loss, a float32 scalar, of labels (B, H, W) and logits (B, H, W, C)."""
+    def __call__(
+        self, labels: Any, logits: Any, weights: Any = None, answers: np.ndarray | None = None
+    ) -> Any:
+        """Return the loss, a float32 scalar, of labels (B, H, W) and logits (B, H, W, C).
+
+        Parameters
+        ----------
+        answers : ndarray, shape (256, K) int8, optional
+            What each label says of each class; by default there are no partial labels.
+        """
         logits = ops.cast(logits, "float32")
+        if answers is None:
+            answers = plain_answers(logits.shape[-1] - (self.head == "softmax"))
         encode = one_vs_rest if self.head == "sigmoid" else none_and_classes
-        targets, valid = encode(labels, logits.shape[-1])
+        targets, valid = encode(labels, answers)
         return self.function(targets, logits, valid, weights)
 
 
@@ -250,21 +278,26 @@ LOSSES = {
 DEFAULT_LOSS = {"sigmoid": "dice+bce", "softmax": "dice+cross-entropy"}
 
 
-def keras_loss(name: str, class_weights: Sequence[float] = ()) -> Any:
+def keras_loss(
+    name: str, class_weights: Sequence[float] = (), answers: np.ndarray | None = None
+) -> Any:
     """Return a `keras.losses.Loss` of integer labels (B, H, W) and logits (B, H, W, C).
+
+    ``answers``, (256, K) int8, tells what each label says; by default none is partial.
 
     A class of its own, as Keras drops the channel axis of a single channel before it calls a
     function.
     """
     import keras
-    import numpy as np
 
     chosen = LOSSES[name]
-    weights = np.asarray(class_weights, np.float32) if len(class_weights) else None
+    given = np.asarray(class_weights, np.float32) if len(class_weights) else None
 
     class Chosen(keras.losses.Loss):
         def call(self, labels: Any, logits: Any) -> Any:
+            # A tensor: PyTorch does not multiply its own by NumPy's arrays.
+            weights = None if given is None else ops.convert_to_tensor(given)
             # Of one value, not a scalar, which Keras would not share out among several devices.
-            return ops.reshape(chosen(labels, logits, weights), (1,))
+            return ops.reshape(chosen(labels, logits, weights, answers), (1,))
 
     return Chosen(name="loss")

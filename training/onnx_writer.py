@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 17
+INPUT = "image"
+"""Name of the network's input."""
 IR_VERSION = 8  # old enough for ONNX Runtime 1.14
 
 
@@ -58,7 +60,7 @@ def write_onnx(
     bands, classes = model.input_shape[-1], model.output_shape[-1]
     content = helper.make_graph(
         writer.nodes, model.name,
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", bands, "H", "W"])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", bands, "H", "W"])],
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N", classes, "H", "W"])],
         writer.constants,
     )  # fmt: skip
@@ -102,7 +104,7 @@ class _Writer:
 
 
 def _input(_writer: _Writer, _layer: Any, _inputs: list[str]) -> str:
-    return "image"
+    return INPUT
 
 
 def _window(layer: Any) -> dict[str, list[int]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,15 @@ class Schedule:
         Plan to a Keras schedule over steps; None where the rate is set once an epoch.
     of_history : callable or None
         Plan and the rows of history.csv to the rate of the next epoch.
+    of_share : callable or None
+        Plan and the share of the training that is done, 0 to 1, to the rate: the same curve as
+        that of ``of_step``, for a training whose end is a time.
     """
 
     title: str
     of_step: Callable[[FitPlan], Any] | None = None
     of_history: Callable[[FitPlan, Sequence[Mapping[str, float]]], float] | None = None
+    of_share: Callable[[FitPlan, float], float] | None = None
 
 
 def _cosine(plan: FitPlan) -> Any:
@@ -43,6 +48,13 @@ def _cosine(plan: FitPlan) -> Any:
     return keras.optimizers.schedules.CosineDecay(
         0.0, total - warm_up, alpha=0.01, warmup_target=plan.rate, warmup_steps=warm_up
     )
+
+
+def _cosine_of_share(plan: FitPlan, share: float) -> float:
+    if share < plan.warm_up:
+        return plan.rate * share / plan.warm_up
+    fallen = (share - plan.warm_up) / (1 - plan.warm_up)
+    return plan.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fallen)))
 
 
 def _ramp(plan: FitPlan) -> Any:
@@ -65,6 +77,12 @@ def _ramp(plan: FitPlan) -> Any:
     return RampAndDecay()
 
 
+def _ramp_of_share(plan: FitPlan, share: float) -> float:
+    up = share / plan.warm_up if plan.warm_up else 1.0
+    fallen = max((share - plan.warm_up) / (1 - plan.warm_up), 0.0)
+    return plan.rate * min(up, 0.01**fallen)
+
+
 def _plateau(plan: FitPlan, history: Sequence[Mapping[str, float]]) -> float:
     """Halve the rate after each ``plateau`` epochs in which the score did not get better."""
     rate, best, waited = plan.rate, -np.inf, 0
@@ -83,8 +101,12 @@ def _constant(plan: FitPlan, _history: Sequence[Mapping[str, float]]) -> float:
 
 
 SCHEDULES = {
-    "cosine": Schedule("warm-up, then half a cosine down to a hundredth", of_step=_cosine),
-    "ramp": Schedule("ramp up, then exponential decay to a hundredth", of_step=_ramp),
+    "cosine": Schedule(
+        "warm-up, then half a cosine down to a hundredth", _cosine, of_share=_cosine_of_share
+    ),
+    "ramp": Schedule(
+        "ramp up, then exponential decay to a hundredth", _ramp, of_share=_ramp_of_share
+    ),
     "plateau": Schedule("halved where validation gets no better", of_history=_plateau),
     "constant": Schedule("always the same", of_history=_constant),
 }
@@ -94,16 +116,21 @@ OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "rmsprop": "RMSprop", "sgd": "SG
 """Keras's class of each optimiser; ``sgd`` has momentum 0.9 (Nesterov)."""
 
 
-def make_optimizer(plan: FitPlan) -> Any:
+def make_optimizer(plan: FitPlan, timed: bool = False) -> Any:
     """Return the plan's optimiser, guarded: a step with a gradient that is no number is left out.
 
     The guard is Keras's loss scaling, which also keeps small gradients alive in float16. Elsewhere
     the scale is 1, and halves with each step left out, which is exact in binary numbers.
+
+    Parameters
+    ----------
+    timed : bool
+        Whether `set_rate` sets the rate before each step, by the time.
     """
     import keras
 
     schedule = SCHEDULES[plan.schedule]
-    rate = schedule.of_step(plan) if schedule.of_step else plan.rate
+    rate = schedule.of_step(plan) if schedule.of_step and not timed else plan.rate
     more: dict[str, Any] = {}
     if plan.averaging:
         more |= {"use_ema": True, "ema_momentum": plan.averaging}
@@ -149,6 +176,12 @@ def set_epoch_rate(
         optimizer.learning_rate = of_history(plan, history)
 
 
+def set_rate(optimizer: Any, plan: FitPlan, share: float) -> None:
+    """Set the rate of the next step, for the schedules that go by the share of the training."""
+    if of_share := SCHEDULES[plan.schedule].of_share:
+        optimizer.learning_rate = of_share(plan, share)
+
+
 def rate_now(optimizer: Any) -> float:
     """Return the learning rate of the next step."""
     return float(to_numpy(optimizer.learning_rate))
@@ -175,9 +208,13 @@ class averaged_weights:  # noqa: N801 - reads as a function in a with statement
         self.averages = inner._model_variables_moving_average if inner.use_ema else []
 
     def __enter__(self) -> None:
+        from keras import ops
+
         self.kept = [to_numpy(variable) for variable in self.variables]
         for variable, average in zip(self.variables, self.averages, strict=True):
-            variable.assign(average)
+            # A copy: on JAX the weights would share the average's memory, and a compiled
+            # prediction, which may overwrite the weights it is given, would take both.
+            variable.assign(ops.copy(average))
 
     def __exit__(self, *_error: object) -> None:
         for variable, kept in zip(self.variables, self.kept, strict=True):

@@ -11,7 +11,8 @@ import numpy as np
 
 from unet_segmenter.engine.progress import Progress
 
-from .chosen_classes import ChosenClasses
+from .answers import positive_pixels
+from .chosen_classes import ChosenClasses, Part
 from .dataset import Sample
 from .errors import DatasetError
 from .sample_cache import cached, ignore_rim
@@ -20,57 +21,62 @@ from .validation import Pair
 
 @dataclass(frozen=True)
 class Picked:
-    """Some of a data set's images with their masks, from one store of all, decoded once.
+    """Some images with their masks, from one store a data set, in which each is decoded once.
 
     Attributes
     ----------
-    table : ndarray (256,) uint8 or None
-        New values of the masks.
-    rim : int
-        Width in px of the masks' edge that is set to "ignore".
+    places : tuple of (Any, int, Part)
+        Of each image: the store, the number in it, and the data set.
+    with_rim : bool
+        Whether the rim of each data set, where labels are not to be trusted, counts.
     """
 
-    store: Any
-    numbers: tuple[int, ...]
-    table: np.ndarray | None = None
-    rim: int = 0
+    places: tuple[tuple[Any, int, Part], ...]
+    with_rim: bool = True
 
     @classmethod
-    def of(
-        cls, dataset: ChosenClasses, samples: Sequence[Sample], table: np.ndarray | None = None,
-        rim: int = 0,
-    ) -> Picked:  # fmt: skip
-        """Return samples of the training and validation splits, with the values of all classes."""
-        full = dataset.full
-        every = [*full.split("train"), *full.split("validation")]
-        place = {sample.name: number for number, sample in enumerate(every)}
-        return cls(cached(full, every), tuple(place[s.name] for s in samples), table, rim)
+    def of(cls, dataset: ChosenClasses, samples: Sequence[Sample], with_rim: bool = True) -> Picked:
+        """Return samples of the training and validation splits."""
+        stores, numbers = {}, {}
+        for part in dataset.parts:
+            every = [*part.dataset.split("train"), *part.dataset.split("validation")]
+            stores[part.prefix] = cached(part.dataset, every)
+            names = (part.prefix + sample.name for sample in every)
+            numbers |= {name: number for number, name in enumerate(names)}
+        parts = [dataset.origins[sample.name][0] for sample in samples]
+        places = [
+            (stores[part.prefix], numbers[sample.name], part)
+            for part, sample in zip(parts, samples, strict=True)
+        ]
+        return cls(tuple(places), with_rim)
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.places)
 
     def __getitem__(self, number: int) -> Pair:
-        """Return image (H, W, B) and mask (H, W)."""
-        image, mask = self.store[self.numbers[number]]
-        mask = ignore_rim(mask, self.rim)
-        return image, mask if self.table is None else self.table[mask]
+        """Return image (H, W, B) and mask (H, W) uint8 with the codes of what is learned."""
+        store, place, part = self.places[number]
+        image, mask = store[place]
+        mask = part.codes[mask]
+        return image, mask if self.with_rim else ignore_rim(mask, part.dataset.rim)
 
 
 def count_pixels(
     dataset: ChosenClasses, samples: Sequence[Sample], enough: bool = False
 ) -> np.ndarray:
-    """Count the pixels of each value, (256,) int64.
+    """Count the pixels that are of each class, (K,) int64.
 
     Parameters
     ----------
     enough : bool
         Stop as soon as every class was seen.
     """
-    source = Picked.of(dataset, samples, dataset.table)
-    counts = np.zeros(256, np.int64)
+    source = Picked.of(dataset, samples)
+    counts = np.zeros(len(dataset.classes), np.int64)
     for number in range(len(source)):
-        counts += np.bincount(source[number][1].ravel(), minlength=256)
-        if enough and counts[1 : len(dataset.classes) + 1].all():
+        of_code = np.bincount(source[number][1].ravel(), minlength=256)
+        counts += positive_pixels(of_code, dataset.answers)
+        if enough and counts.all():
             break
     return counts
 
@@ -101,7 +107,7 @@ def check_classes(
                 "split"
             )
         counts = count_pixels(dataset, samples, enough=True)
-        absent = [cls.name for cls in dataset.classes if not counts[cls.value]]
+        absent = [cls.name for cls, px in zip(dataset.classes, counts, strict=True) if not px]
         all_absent = len(absent) == len(dataset.classes)
         if absent and (where == "training" or (all_absent and deciding)):
             raise DatasetError(

@@ -18,18 +18,19 @@ from pathlib import Path
 from unet_segmenter.engine.errors import Cancelled, OutputError
 from unet_segmenter.engine.progress import Level, Progress
 
-from .balance import balance_of, warn_of_absent
-from .classes import PRESETS, ClassMap, class_map
+from .answers import read_label_table
+from .balance import balance_of, count_polygons, doubts, refuse_absent
+from .classes import PRESETS, ClassMap, class_map, label_class_map
 from .contact_sheet import draw_contact_sheet
-from .dataset import Dataset
+from .dataset import SPLITS, Dataset
 from .dataset_report import write_report
 from .datasets import Reader
 from .datasets.open_reader import open_reader
-from .describe_dataset import describe_dataset, write_samples
+from .describe_dataset import describe_dataset, nodata_fill, write_samples
 from .errors import DatasetError
 from .images import read_image
 from .leak import MOST_IMAGES, Leak, measure_leak, measure_overlap
-from .prepare_sample import Record, make_sample
+from .prepare_sample import Record, fill_nodata, make_sample
 from .prepare_spec import PrepareSpec
 from .prepare_split import Split, make_split, method_of
 from .text_lists import read_names
@@ -109,21 +110,42 @@ def _fill(
         if record.name not in split.side_of:
             (folder / record.image).unlink()
             (folder / record.mask).unlink()
-    balance = balance_of(kept, split.side_of, mapping.classes)
-    warn_of_absent(balance, mapping.classes, progress)
+    balance = balance_of(kept, split.side_of, mapping)
+    count_polygons(balance, kept, split.side_of, mapping, reader)
+    refuse_absent(balance, mapping)
+    for doubt in doubts(balance, mapping.names):
+        progress.log("warning", doubt)
     leak = _leak(spec, kept, split, folder, progress)
     if leak.warning:
         progress.log("warning", leak.warning)
     description = describe_dataset(spec, reader, mapping, kept, split)
+    fill = nodata_fill(description["data_type"], description["scaling"]["mean"])
+    for record in kept:
+        fill_nodata(record, reader, folder, fill)
     description["split"]["leak"] = leak.to_dict()
     description["balance"] = balance
     text = json.dumps(description, indent=1)
     (folder / "dataset.json").write_text(text, encoding="utf-8")
-    write_samples(folder, kept, split, len(mapping.classes))
+    write_samples(folder, kept, split, mapping)
+    if hasattr(reader, "grid"):
+        _write_blocks(reader, kept, split, folder)
     dataset = Dataset.open(folder)
     progress.advance(progress.total - 1, progress.total, "drawing the contact sheet")
     draw_contact_sheet(dataset, folder / "contact_sheet.png")
     write_report(dataset, folder / "report.html")
+
+
+def _write_blocks(reader: Reader, kept: Sequence[Record], split: Split, folder: Path) -> None:
+    """Write the outlines of all chips, and of those of the test side, beside the samples."""
+    from .block_file import BLOCKS, TEST_BLOCKS, write_blocks
+
+    for file, sides in ((BLOCKS, SPLITS), (TEST_BLOCKS, ("test",))):
+        names = [record.name for record in kept if split.side_of[record.name] in sides]
+        if names:
+            write_blocks(
+                folder / file, [reader.grid(name) for name in names],
+                [split.group_of[name] for name in names], [split.side_of[name] for name in names],
+            )  # fmt: skip
 
 
 def _leak(
@@ -201,6 +223,8 @@ def _check_alike(record: Record, earlier: Sequence[Record]) -> None:
 
 
 def _class_map(spec: PrepareSpec, reader: Reader) -> ClassMap:
+    if spec.label_table:
+        return label_class_map(read_label_table(spec.label_table), spec.classes)
     _check_defaults(spec, reader)
     groups = spec.classes or reader.default_classes
     if len(groups) == 1 and groups[0] in PRESETS:

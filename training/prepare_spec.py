@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from unet_segmenter.engine.errors import JobError
-
-from .spec_json import spec_of
+from unet_segmenter.engine.typed_json import from_json
 
 READERS = ("aeroscapes", "semantic-drone", "folder", "geo")
 LEAST_SIDE = 16
 """Of a sample, px."""
+LABELLED = ("auto", "everything", "samples")
+"""How much of a raster was labelled by polygons."""
 SPLIT_METHODS = ("lists", "groups", "clusters", "blocks", "random")
 
 
@@ -36,14 +37,27 @@ class PrepareSpec:
         class raster for "geo".
     palette : str
         csv of class names with colours or ids.
+    label_table : str
+        csv of what each value of the masks is, is not, and leaves open; see
+        `training.answers.read_label_table`. It takes the place of the palette.
     field : str
         Attribute of the polygons that names the class.
     areas : str
         Polygons of the areas that are labelled whole: all beyond them is ignored ("geo").
+    samples : str
+        One of `LABELLED`: "everything" was labelled, so that a pixel without a polygon is none of
+        the classes; or "samples" only, so that nothing is known of it. "auto" is everything where
+        areas are given, and samples elsewhere ("geo" with polygons).
     bands : tuple of int
         Bands of the raster, from 1; empty means all but alpha ("geo").
+    nodata : tuple of float
+        Values of the raster that are no data, beside its own ("geo").
+    crs : str
+        CRS of the raster where its file has none, or a wrong one; "" for its own ("geo").
     chip, overlap : int
-        Side of the chips, and by how much neighbours overlap, px ("geo").
+        Side of the chips, and by how much neighbours overlap, px. Side 0 chooses chips by the
+        raster and its labels, each a block of the split by itself: as large as leaves each side
+        some of every class ("geo").
     classes : tuple of str
         Classes to learn as `training.classes.class_map` reads them, or the name of one of its
         `PRESETS`; empty takes the reader's.
@@ -88,9 +102,13 @@ class PrepareSpec:
     reader: str = "folder"
     labels: str = ""
     palette: str = ""
+    label_table: str = ""
     field: str = ""
     areas: str = ""
+    samples: str = "auto"
     bands: tuple[int, ...] = ()
+    nodata: tuple[float, ...] = ()
+    crs: str = ""
     chip: int = 512
     overlap: int = 0
     classes: tuple[str, ...] = ()
@@ -119,15 +137,31 @@ class PrepareSpec:
         if not self.source or not self.output:
             raise JobError("a source and an output folder are needed")
         _among(self.reader, "reader", READERS)
+        _among(self.samples, "samples", LABELLED)
+        if self.samples == "samples" and self.areas:
+            raise JobError(
+                "areas are labelled whole, so that samples cannot be all that was labelled: leave "
+                "the areas out, or say that everything in them was labelled (samples: everything)"
+            )
         if self.split:
             _among(self.split, "split", SPLIT_METHODS)
         if self.split == "blocks" and self.reader != "geo":
             raise JobError("a split by blocks is for georeferenced rasters (reader geo)")
+        if self.label_table and (self.palette or self.ignore or self.reader == "geo"):
+            raise JobError(
+                "a label table is for masks of values (not for reader geo), and says by itself "
+                "what a palette or ignored values would: leave those away"
+            )
         self._check_sizes()
         self._check_shares()
 
     def _check_sizes(self) -> None:
-        if self.chip < LEAST_SIDE or not 0 <= self.overlap < self.chip:
+        if not self.chip and (self.overlap or self.block or self.split not in ("", "blocks")):
+            raise JobError(
+                "chips that are chosen by the raster (chip 0) are blocks of the split by "
+                "themselves: leave overlap, block and split away, or give the chips' side"
+            )
+        if self.chip and (self.chip < LEAST_SIDE or not 0 <= self.overlap < self.chip):
             raise JobError(
                 f"chip {self.chip} and overlap {self.overlap}: chips have {LEAST_SIDE} px or more, "
                 "and overlap by less than that"
@@ -167,12 +201,12 @@ class PrepareSpec:
         JobError
             If it is no JSON object, or has a key that is unknown or a value of another type.
         """
-        return spec_of(cls, text)
+        return from_json(cls, text, "The spec")
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> PrepareSpec:
         """Return the spec of a mapping with the attributes' names; lists become tuples."""
-        return spec_of(cls, found)
+        return from_json(cls, found, "The spec")
 
 
 def _among(value: str, name: str, known: tuple[str, ...]) -> None:

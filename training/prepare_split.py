@@ -61,7 +61,7 @@ class _Task:
 
     @property
     def pixels(self) -> dict:
-        return {record.name: record.pixels[1:-1] for record in self.records}
+        return {record.name: record.positive for record in self.records}
 
 
 def method_of(spec: PrepareSpec, reader: Reader) -> str:
@@ -157,6 +157,9 @@ def _by_blocks(task: _Task) -> Split:
     spec, names = task.spec, task.names
     if not hasattr(task.reader, "window"):
         raise JobError("a split by blocks is for georeferenced rasters (reader geo)")
+    if sides := task.reader.sides:
+        own = {name: sides[name] for name in names}
+        return Split("blocks", own, {name: name for name in names}, task.reader.plan_notes)
     windows = {name: task.reader.window(name) for name in names}
     sides = {side for side, share in zip(SPLITS, spec.fractions, strict=False) if share > 0}
     enough = ceil(1 / min(share for share in spec.fractions if share > 0))

@@ -16,13 +16,15 @@ from .encoder_lite import MEAN, STDDEV, stages
 from .fit_plan import FitPlan
 from .framing import Framing
 from .plain_unet import DEPTH, WIDTH, build_plain_unet
-from .unet import build_unet
+from .unet import DIVISOR, build_unet
 
 if TYPE_CHECKING:
     import keras
 
 HEADS = ("sigmoid", "softmax")
 WIDEST = 256
+PHOTO_SPREAD = 0.5
+"""About the standard deviation of photographs as the pretrained encoder takes them."""
 DEEPEST = 7
 
 
@@ -43,6 +45,10 @@ class Network:
         Share of the channels dropped before the head, while training.
     reduction : int
         2 for a network that looks at half the resolution by itself; of "lite" only.
+    deepest_stride : int or None
+        16 or 32: where the encoder ends; of "lite" only. None for 16.
+    trainable_norm : bool
+        Whether the encoder's normalisation goes on learning; of "lite" only.
     """
 
     classes: int
@@ -52,6 +58,8 @@ class Network:
     depth: int | None = None
     dropout: float = 0.0
     reduction: int = 1
+    deepest_stride: int | None = None
+    trainable_norm: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -61,6 +69,8 @@ class Network:
             raise JobError(f"dropout must be 0 or more and below 1, not {self.dropout}")
         if self.width is not None and not 1 <= self.width <= WIDEST:
             raise JobError(f"width must be 1 to {WIDEST}, not {self.width}")
+        if self.deepest_stride not in (None, 16, 32):
+            raise JobError(f"the deepest stride must be 16 or 32, not {self.deepest_stride}")
         if self.depth is not None and not 1 <= self.depth <= DEEPEST:
             raise JobError(f"depth must be 1 to {DEEPEST}, not {self.depth}")
 
@@ -83,14 +93,15 @@ class Preset:
     build : callable
         `Network` to a Keras model that gives logits.
     scaling : str
-        "raw": values as they are; "imagenet": as the pretrained encoder takes them; "dataset":
-        by the training images' mean and standard deviation.
+        "raw": values as they are; "imagenet": as the pretrained encoder takes them, also where
+        they are no bytes; "dataset": by the training images' mean and standard deviation.
     group_power : float
         A group's share of the samples drawn grows with its size to this power; 1 draws evenly.
     pretrained : bool
         Whether ImageNet's weights can be loaded into its encoder.
     scalable : tuple of str
-        Which of "width", "depth" and "reduction" can be chosen.
+        Which of "width", "depth", "reduction", "deepest_stride" and "trainable_norm" can be
+        chosen.
     stage_of : callable
         Name of an encoder layer to its stage, from 1 at full resolution on.
     """
@@ -116,12 +127,15 @@ class Preset:
         """
         chosen = {"width": network.width, "depth": network.depth}
         chosen["reduction"] = network.reduction if network.reduction != 1 else None
+        chosen["deepest_stride"] = network.deepest_stride
+        chosen["trainable_norm"] = network.trainable_norm or None
         for name, value in chosen.items():
             if value is not None and name not in self.scalable:
                 able = [one.name for one in PRESETS.values() if name in one.scalable]
+                flag = name.replace("_", "-")
                 raise JobError(
-                    f"the preset {self.name!r} has a fixed {name}; use {' or '.join(able)}, or "
-                    f"leave {name} away"
+                    f"the preset {self.name!r} has a fixed {flag}; use {' or '.join(able)}, or "
+                    f"leave {flag} away"
                 )
         return self.build(network)
 
@@ -133,13 +147,19 @@ class Preset:
         if self.scaling == "imagenet" and dataset.data_type == "uint8":
             # One mean and deviation for all bands: so it serves any number of them.
             return Scaling((MEAN[0],) * bands, (STDDEV[0],) * bands)
+        if self.scaling == "imagenet":
+            # The encoder's own normalisation, which is frozen, expects the spread of photographs:
+            # scaled as above they deviate by about 0.5 from their mean, not by 1.
+            own = dataset.scaling
+            return Scaling(own.mean, tuple(stddev / PHOTO_SPREAD for stddev in own.stddev))
         return dataset.scaling
 
 
 def _lite(variant: str) -> Preset:
     def build(network: Network) -> keras.Model:
         return build_unet(
-            network.channels, variant, reduction=network.reduction,
+            network.channels, variant, network.deepest_stride or DIVISOR,
+            reduction=network.reduction, trainable_norm=network.trainable_norm,
             dropout=network.dropout, bands=network.bands,
         )  # fmt: skip
 
@@ -160,7 +180,7 @@ def _lite(variant: str) -> Preset:
         plan=FitPlan(),
         scaling="imagenet",
         pretrained=True,
-        scalable=("reduction",),
+        scalable=("reduction", "deepest_stride", "trainable_norm"),
         stage_of=stage_of,
     )
 

@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from unet_segmenter.engine.errors import JobError
 
-from .augment import Augmentation, augment
-from .batches import group_weights, training_batches
-from .chosen_classes import ChosenClasses, choose_classes
+from .augment import Augmentation, Chip, augment
+from .batches import Draw, Vary, training_batches
+from .chosen_classes import NO_CODE, ChosenClasses, mix_datasets
 from .dataset import Dataset, Sample, Scaling
-from .errors import DatasetError, WeightsError
+from .errors import DatasetError
 from .fit import Batches
 from .fit_plan import FitPlan
 from .framing import Framing
@@ -27,13 +25,7 @@ from .presets import PRESETS, Network, Preset, preset_of
 from .train_spec import BALANCED, TrainSpec
 from .validation import Frames, Pair
 from .vary_bands import VaryBands, random_crop
-
-if TYPE_CHECKING:
-    import keras
-
-NO_VALUE = 300
-"""Value that no pixel of a mask has."""
-SKY = "sky"
+from .vary_photo import vary_photo
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class Recipe:
     size: int
 
     @classmethod
-    def of(cls, spec: TrainSpec, dataset: Dataset) -> Recipe:
+    def of(cls, spec: TrainSpec) -> Recipe:
         """Resolve a spec.
 
         Raises
@@ -65,19 +57,22 @@ class Recipe:
             If it names what does not exist, or what does not fit together.
         """
         preset = preset_of(spec.preset)
-        if spec.encoder and not preset.pretrained:
+        if spec.names_encoder and not preset.pretrained:
             able = " or ".join(one.name for one in PRESETS.values() if one.pretrained)
             raise JobError(f"the preset {preset.name!r} has no pretrained encoder; use {able}")
-        chosen = choose_classes(dataset, spec.classes, spec.all_samples)
+        shares = [(Dataset.open(folder), share) for folder, share in spec.shares()]
+        chosen = mix_datasets(shares, spec.classes, spec.all_samples)
         network = Network(
-            len(chosen.classes), len(dataset.bands), spec.head, spec.width, spec.depth, spec.dropout
-        )
+            classes=len(chosen.classes), bands=len(chosen.bands), head=spec.head, width=spec.width,
+            depth=spec.depth, dropout=spec.dropout, deepest_stride=spec.deepest_stride,
+            trainable_norm=spec.trainable_norm,
+        )  # fmt: skip
         plan = _plan(spec, preset)
         framing = _framing(spec, preset)
         size = framing.size if framing.kind == "squash" else spec.size or Augmentation().size
         if plan.augmentation is not None:
             plan = replace(plan, augmentation=_augmentation(plan.augmentation, size, framing))
-        return cls(spec, chosen, preset, network, plan, framing, preset.scale(dataset), size)
+        return cls(spec, chosen, preset, network, plan, framing, preset.scale(chosen), size)
 
     def told(self) -> dict[str, Any]:
         """Return what `build` and `transfer` need to know, as JSON values."""
@@ -101,14 +96,15 @@ class Recipe:
         """Return what makes the batches of an epoch from these samples."""
         if not samples:
             raise DatasetError(f"{self.dataset.folder}: there is no training image")
-        source = Picked.of(self.dataset, samples, rim=self.dataset.rim)
-        weights = group_weights([sample.group for sample in samples], self.preset.group_power)
+        source = Picked.of(self.dataset, samples, with_rim=False)
+        weights = self.dataset.draw_weights(samples, self.preset.group_power)
         vary, plan = self.variation(), self.plan
+        origins = [self.dataset.origins[sample.name][0].prefix for sample in samples]
 
         def of_epoch(epoch: int) -> Iterator[Pair]:
             seed = (plan.seed, epoch)
             return training_batches(
-                source, weights, plan.steps, plan.batch, vary, seed, self.scaling
+                source, weights, plan.steps, plan.batch, vary, seed, self.scaling, origins=origins
             )
 
         return of_epoch
@@ -126,36 +122,41 @@ class Recipe:
                 f"{self.dataset.folder}: there is no validation image; prepare the data set with "
                 "another split"
             )
-        source = Picked.of(self.dataset, samples, self.dataset.table)
-        return Frames(source, self.framing, self.scaling, divisor)
+        source = Picked.of(self.dataset, samples)
+        return Frames(source, self.framing, self.scaling, divisor, self.dataset.answers)
 
-    def variation(self) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]:
+    def variation(self) -> Vary:
         """Return what makes one training crop of an image and its mask of all classes."""
-        table, framing, size = self.dataset.table, self.framing, self.size
+        framing, size = self.framing, self.size
         how = self.plan.augmentation
         squash = framing.kind == "squash"
-        see = framing.see if squash else lambda image, mask: (image, mask)
         if how is None and squash:
-            return lambda image, mask, _rng: see(image, table[mask])
-        photo = self.dataset.data_type == "uint8" and len(self.dataset.bands) == 3
+            return lambda image, mask, _rng, _another: framing.see(image, mask)
         if how is None:
 
-            def plain(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-                image, mask = framing.see(image, mask)
-                return random_crop(image, table[mask], size, rng)
+            def plain(
+                image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, _another: Draw
+            ) -> Pair:
+                side = 2 * size if framing.kind == "half" else size
+                return framing.see(*random_crop(image, mask, side, rng))
 
             return plain
         data = self.dataset
-        vary = None if photo else VaryBands(data.scaling, data.value_range, data.data_type)
-        sky = next((c.value for c in self.dataset.full.classes if c.name == SKY), 0)
-        # The sky tells that up is up, also where it is not learned.
-        free = replace(how, upright_value=NO_VALUE)
-        upright = replace(free, scale=how.scale_upright, turn=0.0, shadow=0.0)
+        photo = data.data_type == "uint8" and len(data.bands) == 3
+        vary = vary_photo if photo else VaryBands(data.scaling, data.value_range, data.data_type)
+        sky, upright = data.sky_code, replace(how, upright=True)
 
-        def varied(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-            image, mask = see(image, mask)
-            stands = bool(sky) and bool((mask == sky).any())
-            return augment(image, table[mask], upright if stands else free, rng, vary)
+        def chip(image: np.ndarray, mask: np.ndarray) -> Chip:
+            # Images at half resolution are halved by the zoom of their crops.
+            image, mask = framing.see(image, mask) if squash else (image, mask)
+            # The sky tells that up is up, also where it is not learned.
+            stands = sky != NO_CODE and bool((mask == sky).any())
+            return image, mask, upright if stands else how
+
+        def varied(
+            image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, another: Draw
+        ) -> Pair:
+            return augment(*chip(image, mask), rng, vary, lambda own: chip(*another(own)))
 
         return varied
 
@@ -176,43 +177,10 @@ class Recipe:
             )
         weights = np.ones(len(names))
         if BALANCED in spec.class_weights:
-            share = count_pixels(self.dataset, samples)[1 : len(names) + 1]
+            share = count_pixels(self.dataset, samples)
             weights = 1 / np.sqrt(np.maximum(share, 1))
             weights /= weights.mean()
         return tuple(round(named.get(n, float(w)), 4) for n, w in zip(names, weights, strict=True))
-
-
-def load_encoder(model: keras.Model, recipe: Recipe, log: Callable[[str], None]) -> None:
-    """Put ImageNet's weights into the encoder; other bands than three get adapted kernels.
-
-    Raises
-    ------
-    WeightsError
-        If the file cannot be read, or is of another encoder.
-    """
-    from .encoder_lite import load_encoder_weights
-    from .transfer import adapt_bands, first_layers
-
-    path = Path(recipe.spec.encoder)
-    three = recipe.network.bands == 3
-    twin = model if three else recipe.preset.network(replace(recipe.network, bands=3))
-    try:
-        used = load_encoder_weights(twin, path)
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be read as an encoder's weights ({error})") from error
-    log(f"{used} arrays of the encoder begin with ImageNet's weights")
-    if three:
-        return
-    starts = first_layers(model)
-    for layer in model.layers:
-        if not layer.name.startswith("encoder_") or not layer.weights:
-            continue
-        arrays = twin.get_layer(layer.name).get_weights()
-        if layer.name in starts:
-            rgb = ("red", "green", "blue")
-            arrays[0], told = adapt_bands(arrays[0], rgb, recipe.dataset.bands)
-            log(f"layer {layer.name}: {told}")
-        layer.set_weights(arrays)
 
 
 def _plan(spec: TrainSpec, preset: Preset) -> FitPlan:

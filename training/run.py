@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,12 +15,14 @@ import numpy as np
 from unet_segmenter.engine.errors import JobError, OutputError
 from unet_segmenter.engine.progress import Progress
 
+from .budget import Budget
 from .checkpoint import BEST, LAST, replace_file
 from .dataset import Dataset, Sample
+from .first_weights import encoder_file, set_first_weights
 from .fit import FitState, Watcher, fit
 from .picked_samples import check_classes
 from .presets import Network, freeze, preset_of
-from .recipe import Recipe, load_encoder
+from .recipe import Recipe
 from .stepping import in_precision, scope_of, strategy_over
 from .train_spec import RUN, TrainSpec
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 NETWORK = "network.json"
 SPEC = "spec.json"
+FIRST_WEIGHTS = "first_weights.json"
 
 
 def fit_recipe(
@@ -39,7 +41,7 @@ def fit_recipe(
     folder: Path,
     progress: Progress,
     title: str = "",
-    until: float | None = None,
+    budget: Budget | None = None,
 ) -> FitState:
     """Fit by a recipe in a folder; a fit begun there before goes on.
 
@@ -49,8 +51,8 @@ def fit_recipe(
         To learn from, and to validate on after each epoch.
     title : str
         Of the live report.
-    until : float, optional
-        Unix time at which no further epoch begins.
+    budget : Budget, optional
+        Ends the training in time for the export.
 
     Raises
     ------
@@ -80,7 +82,8 @@ def fit_recipe(
     recipe.check_size(divisor)
     write_json(folder / NETWORK, recipe.told())
     if not (folder / LAST).is_file():
-        _first_weights(model, recipe, progress)
+        encoder = set_first_weights(model, recipe, progress)
+        write_json(folder / FIRST_WEIGHTS, {"encoder": encoder and encoder.name})
     frozen = freeze(model, recipe.preset, spec.freeze)
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     progress.log(
@@ -97,7 +100,7 @@ def fit_recipe(
     frames = recipe.frames(held_out, divisor)
     watchers = _watchers(recipe, frames, held_out, folder, title, progress)
     return fit(
-        model, recipe.batches(train), frames, plan, folder, progress, watchers, strategy, until
+        model, recipe.batches(train), frames, plan, folder, progress, watchers, strategy, budget
     )
 
 
@@ -128,9 +131,16 @@ def best_network(recipe: Recipe, folder: Path) -> keras.Model:
     return shipped
 
 
-def seconds_from_now(minutes: float | None) -> float | None:
-    """Return the Unix time so many minutes from now; None for none."""
-    return None if minutes is None else time.time() + 60 * minutes
+def encoder_of(recipe: Recipe, folder: Path) -> str:
+    """Return the name of the file of ImageNet's weights that a run began with, or "".
+
+    Of a run that is not begun, the one with which it would.
+    """
+    begun = read_json(folder / FIRST_WEIGHTS)
+    if begun is None:
+        found = encoder_file(recipe.spec, recipe.preset)
+        return found.name if found else ""
+    return str(begun.get("encoder") or "")
 
 
 def evenly(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:
@@ -214,27 +224,6 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
         replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _first_weights(model: keras.Model, recipe: Recipe, progress: Progress) -> None:
-    from .transfer import hot_start, read_source
-
-    def log(line: str) -> None:
-        progress.log("info", line)
-
-    spec = recipe.spec
-    if spec.encoder:
-        load_encoder(model, recipe, log)
-    elif recipe.preset.pretrained and not spec.start:
-        progress.log(
-            "warning",
-            f"the preset {recipe.preset.name!r} begins without ImageNet's weights: name the file "
-            "of its encoder, or expect far less",
-        )
-    if spec.start:
-        classes = [cls.name for cls in recipe.dataset.classes]
-        source = read_source(spec.start)
-        hot_start(model, source, recipe.dataset.bands, classes, recipe.network.head, log)
 
 
 def _watchers(

@@ -20,13 +20,15 @@ WIDTH = 360
 _PAPER = 246  # grey level where there is none of the classes
 
 
-def colored_mask(mask: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarray:
-    """Return (H, W, 3) uint8 of a mask (H, W): each class in its colour, ignored pixels hatched."""
-    table = np.full((256, 3), _PAPER, np.uint8)
-    for cls in classes:
-        table[cls.value] = cls.rgb
-    ignored = overlay(np.full((*mask.shape, 3), _PAPER, np.uint8), mask, ())
-    return np.where((mask == 255)[..., None], ignored, table[mask])
+def colored_mask(
+    mask: np.ndarray, classes: Sequence[ClassInfo], answers: np.ndarray | None = None
+) -> np.ndarray:
+    """Return (H, W, 3) uint8 of a mask (H, W): each class in its colour, unknown pixels hatched.
+
+    ``answers``, (256, K) int8, tells what the values say; by default none is a partial label.
+    """
+    paper = np.full((*mask.shape, 3), _PAPER, np.uint8)
+    return overlay(paper, mask, classes, answers, opacity=1.0)
 
 
 def colored_probability(probability: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarray:

@@ -66,11 +66,23 @@ def scope_of(strategy: Any) -> AbstractContextManager:
     return strategy.scope() if strategy is not None else nullcontext()
 
 
+def compiles_steps() -> bool:
+    """Return whether Keras is to compile each step into one program (``jit_compile``).
+
+    On JAX the alternative runs one operation at a time. TensorFlow runs a graph without it, which
+    on processors is faster than XLA, and PyTorch trains without it.
+    """
+    import keras
+
+    return keras.backend.backend() == "jax"
+
+
 class Stepper:
     """Takes training steps of a compiled model; leaves out and counts those gone wrong.
 
     A step goes wrong where the loss or a gradient is no finite number. The guarded optimiser then
-    leaves the weights alone, and the moving statistics of the normalisation are put back here.
+    leaves the weights alone, and the moving statistics of the normalisation keep their values: on
+    JAX within the compiled step, elsewhere from copies made before it.
 
     Parameters
     ----------
@@ -88,7 +100,9 @@ class Stepper:
     def __init__(self, model: keras.Model, strategy: Any = None) -> None:
         self.model, self.strategy = model, strategy
         self.skipped = self._in_a_row = 0
-        self._statistics = model.non_trainable_variables
+        self._statistics = [] if compiles_steps() else model.non_trainable_variables
+        if compiles_steps():
+            _keep_statistics_of_wrong_steps(model)
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Take one step; return its loss, NaN if it was left out.
@@ -140,3 +154,25 @@ class Stepper:
             self.model.reset_metrics()
             logs = self.model.train_function(iter([(part(images), part(labels))]))
         return float(logs["loss"])
+
+
+def _keep_statistics_of_wrong_steps(model: keras.Model) -> None:
+    """Let the training step of Keras on JAX return the statistics it was given if it goes wrong.
+
+    The compiled step owns its arguments and may overwrite them, so that statistics put aside
+    before it would have to be copied for every step.
+    """
+    from keras import ops
+
+    take, optimizer = model.train_step, model.optimizer
+    place = [variable is optimizer.iterations for variable in optimizer.variables].index(True)
+
+    def train_step(state: Any, data: Any) -> Any:
+        _weights, before, optimizer_before, _metrics = state
+        logs, (weights, after, optimizer_after, metrics) = take(state, data)
+        taken = optimizer_after[place] > optimizer_before[place]
+        good = ops.logical_and(ops.isfinite(logs["loss"]), taken)
+        after = [ops.where(good, new, old) for new, old in zip(after, before, strict=True)]
+        return logs, (weights, after, optimizer_after, metrics)
+
+    model.train_step = train_step

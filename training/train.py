@@ -15,11 +15,12 @@ from unet_segmenter.engine.progress import Progress
 
 from .checkpoint import BEST, read_history
 from .crossvalidation_results import NAME
-from .dataset import Dataset
+from .leak_across import places_shared, warning_of
 from .recipe import Recipe
 from .run import (
     SPEC,
     best_network,
+    encoder_of,
     fit_recipe,
     keep_settings,
     read_json,
@@ -67,10 +68,9 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     Cancelled
         If the user stopped; the best weights are kept, and the message says where.
     """
-    dataset = Dataset.open(spec.dataset)
-    recipe = Recipe.of(spec, dataset)
+    recipe = Recipe.of(spec)
     folder = spec.run_folder
-    told = settings_of(spec, dataset)
+    told = settings_of(spec, recipe.dataset)
     shipped = json.loads(json.dumps({name: spec.to_json()[name] for name in EXPORT}))
     if done := _finished(spec, {**told, "export": shipped}, folder):
         progress.log("info", f"finished before: {done.model_folder}; nothing to do")
@@ -86,6 +86,8 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
         until = seconds_from_now(spec.minutes)
         title = f"Training {Path(spec.output).name}"
         _warn_of_squashing(recipe, progress)
+        if shared := warning_of(places_shared(recipe.dataset, progress)):
+            progress.log("warning", shared)
         ended = fit_recipe(recipe, training, held_out, folder, progress, title, until).ended
     if progress.cancelled():
         raise Cancelled(f"Cancelled before the export; the best weights are in {folder / BEST}.")
@@ -172,15 +174,17 @@ def _identity(recipe: Recipe) -> Any:
     if not changes["description"]:
         changes["description"] = f"{recipe.preset.title}."
     identity = Identity.of(recipe.dataset, Path(spec.output).name, **changes)
-    others = [one for one in _first_sources(spec) if one not in identity.sources]
+    others = [one for one in _first_sources(recipe) if one not in identity.sources]
     return replace(identity, sources=(*identity.sources, *others))
 
 
-def _first_sources(spec: TrainSpec) -> tuple[dict[str, str], ...]:
+def _first_sources(recipe: Recipe) -> tuple[dict[str, str], ...]:
     """Return where the first weights come from, as a card tells its sources."""
     from .encoder_lite import SOURCE
 
-    found: list[dict[str, str]] = [SOURCE] if spec.encoder else []
+    spec = recipe.spec
+    encoder = encoder_of(recipe, spec.run_folder)
+    found: list[dict[str, str]] = [SOURCE] if encoder else []
     if spec.start and (card := _card_of(Path(spec.start))) is not None:
         told = {key: str(card.get(key) or "") for key in ("title", "license", "citation")}
         found.append({**told, "title": f"first weights: {_name_of(card)}, {told['title']}"})
@@ -208,8 +212,8 @@ def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
         "plan": asdict(recipe.plan), "framing": asdict(recipe.framing), "epochs_done": epochs,
         "samples": "training and validation" if spec.all_samples else "training",
     }  # fmt: skip
-    if spec.encoder:
-        told["encoder"] = Path(spec.encoder).name
+    if encoder := encoder_of(recipe, spec.run_folder):
+        told["encoder"] = encoder
     if spec.start:
         card = _card_of(Path(spec.start))
         told["started_from"] = Path(spec.start).name if card is None else _name_of(card)

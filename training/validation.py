@@ -11,6 +11,7 @@ import numpy as np
 
 from unet_segmenter.engine.metrics import BinaryCounts
 
+from .answers import OPEN, YES, plain_answers
 from .dataset import IGNORE
 from .framing import Framing
 
@@ -35,12 +36,15 @@ class Frames:
     divisor : int
         Sides are padded to multiples of it, with 0 after scaling and "ignore" in the mask, as the
         engine does it.
+    answers : ndarray, shape (256, K) int8, optional
+        What each value of the masks says of each class; by default none is a partial label.
     """
 
     samples: Sequence[Pair]
     framing: Framing
     scale: Callable[[np.ndarray], np.ndarray]
     divisor: int
+    answers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -97,8 +101,9 @@ def validate(
     check : callable
         Called before each frame; it may raise.
     """
-    channels = model.output_shape[-1]
-    verdict = Verdict(BinaryCounts.zero(channels - (head == "softmax")), float("nan"))
+    classes = model.output_shape[-1] - (head == "softmax")
+    answers = plain_answers(classes) if frames.answers is None else frames.answers
+    verdict = Verdict(BinaryCounts.zero(classes), float("nan"))
     losses: list[float] = []
     waiting: list[Pair] = []
 
@@ -111,7 +116,8 @@ def validate(
     for number, (image, labels) in enumerate(frames):
         check()
         logits = predict(model, image)
-        verdict.counts += BinaryCounts.of(decide(logits, head), labels)
+        truth, known = answers[labels] == YES, answers[labels] != OPEN
+        verdict.counts += BinaryCounts.of_answers(decide(logits, head), truth, known)
         if number in keep:
             verdict.shown[number] = probabilities(logits, head)
         if waiting and (len(waiting) == batch or waiting[0][1].shape != labels.shape):

@@ -26,6 +26,7 @@ from .commands import (
 )
 from .commands.terminal import print_json
 from .engine.errors import Cancelled, SegmenterError
+from .engine.native_data import forget_other_installations
 from .version import plugin_version
 
 # Name, module, and other names that it goes by.
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or the `exit_code` of the error: 2 parameter, 3 input, 4 model, 5 environment,
         6 output, 130 cancelled, 1 anything else.
     """
+    forget_other_installations()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:

@@ -187,7 +187,7 @@ CASES: dict[str, tuple[Callable[[Place], Arguments], int, list[str]]] = {
         4,
         ["no model 'forests'", "library"],
     ),
-    "a broken card": (broken_card, 4, ["card.json", "'divisor' is missing"]),
+    "a broken card": (broken_card, 4, ["card.json", "divisor is missing"]),
     "other weights than the card's": (other_weights, 4, ["model.onnx", "sha256", "damaged"]),
     "an unknown class": (
         lambda p: p.arguments(classes="swamp"),

@@ -18,6 +18,7 @@ import rasterio
 from tests.toy_cli import call, environment, start
 from tests.toy_rasters import TRANSFORM, UTM, read_raster, texture, write_raster
 from unet_segmenter import cli
+from unet_segmenter.engine.block_journal import ENTRY_BYTES
 
 PEAK = """
 import sys
@@ -144,7 +145,7 @@ def test_a_run_that_was_killed_is_finished_by_the_same_command(tmp_path) -> None
     run = start("fuse", source, tmp_path / "map.tif", *flags)
     journal = tmp_path / ".map.tif.unfinished" / "finished_blocks"
     deadline = time.monotonic() + 60
-    while not (journal.is_file() and journal.stat().st_size > 20 * 8):
+    while not (journal.is_file() and journal.stat().st_size > 20 * ENTRY_BYTES):
         assert run.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.002)

@@ -20,7 +20,7 @@ from tests.toy_models import write_brightness_model, write_toy_unet
 from tests.toy_rasters import TRANSFORM, UTM, read_raster, texture, write_raster
 from unet_segmenter.engine.errors import InputError, JobError, OutputError
 from unet_segmenter.engine.geometry import PixelWindow
-from unet_segmenter.engine.raster import RasterSource
+from unet_segmenter.engine.rasters.source import RasterSource
 
 ROTATED = rasterio.Affine.translation(500_000, 5_300_000) @ rasterio.Affine.rotation(30)
 ROTATED = ROTATED @ rasterio.Affine.scale(0.3, -0.4)

@@ -22,7 +22,7 @@ from unet_segmenter.engine.errors import Cancelled, JobError
 from unet_segmenter.engine.legend import ClassLook, attribute_table
 from unet_segmenter.engine.majority import majority_filter
 from unet_segmenter.engine.progress import SilentProgress
-from unet_segmenter.engine.raster import RasterSource
+from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.engine.run_majority import MajorityFilterJob, run_majority_filter
 from unet_segmenter.engine.sieve import sieve
 

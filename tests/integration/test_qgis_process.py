@@ -19,7 +19,7 @@ import rasterio
 
 from unet_segmenter.engine.job import JobSpec
 from unet_segmenter.engine.progress import SilentProgress
-from unet_segmenter.engine.raster import RasterSource
+from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.runners.worker_process import WorkerProcess
 
 NEEDED = ("QGIS_PROCESS", "QGIS_PLUGINPATH", "QGIS_CUSTOM_CONFIG_PATH", "UNET_SEGMENTER_PYTHON")

@@ -22,7 +22,7 @@ from unet_segmenter.engine import crf_kernels as kernels
 from unet_segmenter.engine.errors import Cancelled, InputError, JobError
 from unet_segmenter.engine.legend import ClassLook, attribute_table
 from unet_segmenter.engine.progress import SilentProgress
-from unet_segmenter.engine.raster import RasterSource
+from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.engine.refine import refine_block
 from unet_segmenter.engine.refine_job import ClassChange, RefineJob, switch_warnings
 from unet_segmenter.engine.run_refine import run_refine

@@ -19,12 +19,12 @@ from tests.toy_cli import call, start
 from tests.toy_jobs import WatchingProgress, segment
 from tests.toy_models import write_card, write_toy_unet
 from tests.toy_rasters import UTM, texture, write_raster
+from unet_segmenter.engine.block_journal import ENTRY_BYTES
 from unet_segmenter.engine.errors import Cancelled, OutputError
 
 SIDE = 640
 BLOCKS = 19 * 19  # the first block of a row also writes where its halo would be
 OUTPUTS = ("m.tif", "p.tif")
-_ENTRY = 8  # bytes of the journal a block
 
 
 def journal_of(folder: Path) -> Path:
@@ -33,7 +33,7 @@ def journal_of(folder: Path) -> Path:
 
 def finished_blocks(folder: Path) -> int:
     try:
-        return journal_of(folder).stat().st_size // _ENTRY
+        return journal_of(folder).stat().st_size // ENTRY_BYTES
     except OSError:
         return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,12 +166,89 @@ def test_a_deepness_model_runs_as_it_is(
         slopes = np.linspace(-8, 8, classes)
         scores = np.exp(feature[..., np.newaxis] * slopes)
         scores /= scores.sum(axis=-1, keepdims=True)
-        expected = np.where(scores.max(axis=-1) >= 0.5, scores.argmax(axis=-1), 0)
+        expected = np.where(scores.max(axis=-1) >= 0.5, scores.argmax(axis=-1) + 1, 0)
         top = np.sort(scores, axis=-1)
         clear = (np.abs(top[..., -1] - 0.5) > 1e-3) & (top[..., -1] - top[..., -2] > 1e-3)
     mask = read_raster(tmp_path / "m.tif")[0]
     assert clear.mean() > 0.9
     assert np.array_equal(mask[clear], expected[clear])
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"data_type": "float16", "classes": 3},
+        {"data_type": "uint8", "classes": 3},
+        {"flat": True, "classes": 1},
+        {"batch": 3, "classes": 2},
+    ],
+    ids=str,
+)
+def test_a_deepness_model_of_any_form_gives_the_map_of_the_plain_one(
+    form: dict[str, Any], runtime: str, tmp_path: Path
+) -> None:
+    source = write_raster(tmp_path / "in.tif", texture(100, 90))
+    model = write_deepness_model(tmp_path / "plain.onnx", classes=form["classes"])
+    segment(source, tmp_path / "plain.tif", model, runtime=runtime)
+    bytes_alone = {"model_type": '"Segmentor"', "seg_thresh": "0.5"}
+    items = bytes_alone if form.get("data_type") == "uint8" else None
+    model = write_deepness_model(tmp_path / "form.onnx", metadata=items, **form)
+    segment(source, tmp_path / "form.tif", model, runtime=runtime)
+    masks = [read_raster(tmp_path / f"{name}.tif") for name in ("plain", "form")]
+    assert len(np.unique(masks[0])) > 1
+    assert (masks[0] == masks[1]).mean() > 0.995  # half floats turn pixels on a border
+
+
+@pytest.mark.parametrize(("threshold", "value"), [("0.5", 0), (None, 3)])
+def test_where_no_class_of_a_deepness_model_is_sure_the_pixel_is_unknown(
+    threshold: str | None, value: int, tmp_path: Path
+) -> None:
+    """Scores of .30 .30 .40: unknown under a threshold of .5, else the third class."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    items = {"model_type": "Segmentor", "class_names": "{0: 'water', 1: 'road', 2: 'forest'}"}
+    model = write_deepness_model(
+        tmp_path / "three.onnx", classes=3,
+        metadata={**items, **({"seg_thresh": threshold} if threshold else {})},
+    )  # fmt: skip
+    graph = onnx.load(model)
+    bias = numpy_helper.from_array(np.log(np.array([0.3, 0.3, 0.4], np.float32)), "b")
+    kernel = numpy_helper.from_array(np.zeros((3, 3, 1, 1), np.float32), "w")
+    graph.graph.initializer[0].CopyFrom(kernel)
+    graph.graph.initializer.append(bias)
+    convolution = next(node for node in graph.graph.node if node.op_type == "Conv")
+    convolution.CopyFrom(
+        helper.make_node("Conv", ["numbers", "w", "b"], ["logits"], kernel_shape=[1, 1])
+    )
+    onnx.save(graph, model)
+    source = write_raster(tmp_path / "in.tif", texture(64, 64))
+    result = segment(source, tmp_path / "m.tif", model)
+    assert set(np.unique(read_raster(tmp_path / "m.tif"))) == {value}
+    named = {area.value: area.name for area in result.areas}
+    assert named[value] == ("forest" if value else "unknown")
+    assert [named[k] for k in (1, 2, 3)] == ["water", "road", "forest"]
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_model_that_fails_while_it_runs_is_told_in_one_sentence(
+    runtime: str, tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    folder = write_toy_unet(tmp_path / "toy")
+    model = onnx.load(folder / "model.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name == "twice":  # skips and upsampled layers differ in size from now on
+            tensor.CopyFrom(numpy_helper.from_array(np.array([1, 1, 3, 3], np.float32), "twice"))
+    onnx.save(model, folder / "model.onnx")
+    write_card(folder)
+    source = write_raster(tmp_path / "in.tif", texture(64, 64))
+    with pytest.raises(ModelError, match=r"model\.onnx.* images|windows of") as told:
+        segment(source, tmp_path / "m.tif", folder, runtime=runtime)
+    assert "\n" not in str(told.value)
 
 
 def test_one_class_of_several_gives_a_binary_mask_of_its_channel(

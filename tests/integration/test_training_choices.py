@@ -15,9 +15,10 @@ pytest.importorskip("keras")
 
 
 def test_the_choices_are_those_of_the_tables() -> None:
-    from training import calibrate, losses, optimizers, presets, stepping
+    from training import calibrate, losses, optimizers, presets, stepping, train_spec
 
     assert set(training_choices.PRESETS) == set(presets.PRESETS)
+    assert training_choices.ENCODERS == (train_spec.AUTO_ENCODER, train_spec.NO_ENCODER)
     assert set(training_choices.HEADS) == set(presets.HEADS)
     assert set(training_choices.LOSSES) == set(losses.LOSSES)
     assert set(training_choices.OPTIMIZERS) == set(optimizers.OPTIMIZERS)

@@ -190,6 +190,7 @@ def test_killing_the_parent_ends_a_worker_that_calculates(large_image, toy_unet,
         assert time.monotonic() - killed < 2
         time.sleep(0.02)
     assert not (tmp_path / "out.tif").exists()
+    assert list(tmp_path.glob("unet-segmenter-*")) == [], "its job file was left"
 
 
 def children_of(pid):

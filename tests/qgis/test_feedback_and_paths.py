@@ -14,12 +14,23 @@ from pathlib import Path
 
 import pytest
 from osgeo import gdal
-from qgis.core import QgsRasterLayer
+from qgis.core import QgsProcessingException, QgsRasterLayer
 
 from tests.qgis.samples import write_raster
 from unet_segmenter.engine.errors import InputError
+from unet_segmenter.processing import temporary_files
+from unet_segmenter.processing.base_algorithm import processing_errors
 from unet_segmenter.processing.feedback import FeedbackProgress, interrupt_cancels
 from unet_segmenter.processing.parameters import raster_path
+
+
+def test_messages_name_layers_not_the_files_in_which_they_travel(feedback):
+    temporary_files.name("/tmp/x/aoi.gpkg", "parcels (AOI)")
+    FeedbackProgress(feedback).log("warning", "/tmp/x/aoi.gpkg has no CRS.")
+    assert feedback.told == [("warning", "parcels (AOI) has no CRS.")]
+    words = r"^The area parcels \(AOI\) is empty"
+    with pytest.raises(QgsProcessingException, match=words), processing_errors():
+        raise InputError("The area /tmp/x/aoi.gpkg is empty.")
 
 
 def test_progress_is_in_percent_and_a_stage_is_named_once(feedback):

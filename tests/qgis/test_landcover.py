@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from osgeo import ogr
 from qgis.core import QgsProcessingParameterDefinition
@@ -70,6 +72,30 @@ def test_without_a_choice_a_model_of_the_library_is_fused_and_its_card_decides_o
     assert (job.method, job.crf, job.majority_radius) == ("argmax", "models", 0)
     assert job.unknown_threshold is None
     assert job.bands == ()
+
+
+@pytest.mark.parametrize("classes", ['"a, b", "c=d"', ["a, b", "c=d"]])
+def test_class_names_with_commas_are_quoted_or_in_a_list(
+    run, stub_engine, feedback, raster, tmp_path, classes
+):
+    model = write_model(tmp_path / "hard")
+    card = json.loads((model / "card.json").read_text())
+    for one, name in zip(card["output"]["classes"], ("a, b", "c=d"), strict=False):
+        one["name"] = name
+    (model / "card.json").write_text(json.dumps(card))
+    run(
+        "landcover",
+        INPUT=raster,
+        MODEL_FILES=str(model),
+        CLASSES=classes,
+        METHOD="priority",
+        PRIORITY=classes,
+        THRESHOLDS='"c=d"=0.25',
+        OUTPUT="TEMPORARY_OUTPUT",
+    )
+    job = LandcoverJob.from_json(feedback.job())
+    assert job.classes == job.priority == ("a, b", "c=d")
+    assert job.thresholds == ('"c=d"=0.25',)
 
 
 def test_a_model_file_alone_needs_no_model_of_the_library(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 
@@ -115,3 +116,18 @@ def test_a_cancel_in_a_real_run_stops_within_two_seconds(run, tmp_path, feedback
     assert results is None
     assert took < 2
     assert not (tmp_path / "mask.tif").exists()
+
+
+def test_a_model_made_for_deepness_is_read_by_the_engine(
+    run, repository, context, feedback, tmp_path
+):
+    bare = tmp_path / "bare.onnx"
+    shutil.copy(repository / "resources/models/aeroscapes/model.onnx", bare)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("unet_segmenter:modelinfo")
+    page = tmp_path / "page.html"
+    results, done = algorithm.run({"MODEL_FILE": str(bare), "OUTPUT": str(page)}, context, feedback)
+    assert done, feedback.told
+    assert (results["NAME"], results["CLASS_COUNT"], results["INTACT"]) == ("bare", 6, True)
+    assert "vegetation" in results["CLASSES"].split(",")
+    assert results["DIVISOR"] == 32
+    assert "An ONNX model made for the Deepness plugin" in page.read_text(encoding="utf-8")

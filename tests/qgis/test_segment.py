@@ -178,14 +178,23 @@ def read_aoi(feedback):
     return layer, [f.geometry() for f in layer.getFeatures()]
 
 
-def test_an_area_of_interest_is_written_in_the_raster_s_crs(run):
+def test_an_area_of_interest_is_written_in_its_own_crs_which_the_engine_transforms(run):
     wkt = "POLYGON((-81 36.14,-80.999 36.14,-80.999 36.141,-81 36.14))"
     layer = polygons("EPSG:4326", (wkt,))
     _, feedback = run(AOI=layer.id())
     written, (geometry,) = read_aoi(feedback)
-    assert written.crs().authid() == "EPSG:32617"
-    assert geometry.boundingBox().xMinimum() == pytest.approx(500000, abs=1)
-    assert geometry.boundingBox().xMaximum() == pytest.approx(500090, abs=1)
+    assert written.crs().authid() == "EPSG:4326"
+    assert geometry.boundingBox().xMinimum() == -81
+    assert geometry.boundingBox().xMaximum() == -80.999
+    QgsProject.instance().removeMapLayer(layer.id())
+
+
+def test_the_whole_world_is_an_area_of_interest(run):
+    layer = polygons("EPSG:4326", ("POLYGON((-180 -90,180 -90,180 90,-180 90,-180 -90))",))
+    results, feedback = run(AOI=layer.id())
+    assert results, errors(feedback)
+    _, (geometry,) = read_aoi(feedback)
+    assert geometry.area() == 360 * 180
     QgsProject.instance().removeMapLayer(layer.id())
 
 

@@ -51,6 +51,13 @@ def test_parameters_become_a_job_and_what_is_left_out_is_the_preset_s(
     assert results["REPORT"].endswith("report.html")
 
 
+def test_the_encoder_may_begin_with_no_weights_at_all(
+    run, stub_engine, feedback, dataset, tmp_path
+):
+    run("trainmodel", DATASET=str(dataset), ENCODER="none", OUTPUT=str(tmp_path / "model"))
+    assert feedback.job()["encoder"] == "none"
+
+
 def test_epochs_are_lines_of_the_log_and_the_time_left_is_progress(
     run, stub_engine, feedback, dataset, tmp_path
 ):

@@ -49,7 +49,7 @@ def small_set(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def random_model():
     """The shipped architecture with random weights and normalisation that is not the identity."""
-    pytest.importorskip("tensorflow", reason="training needs tensorflow")
+    pytest.importorskip("keras", reason="training needs keras")
     import keras
 
     from training.unet import build_unet, with_sigmoid

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from training.augment import Augmentation, augment, cast_shadow, crop, vary_colour
+from training.augment import Augmentation, augment
 
 HOW = Augmentation(size=64)
+PLAIN = replace(HOW, plain=1.0)
 
 
 def _frame(values=(1, 3, 5), height=90, width=120):
@@ -15,14 +18,22 @@ def _frame(values=(1, 3, 5), height=90, width=120):
     return np.repeat(mask[..., None] * 40, 3, axis=-1).astype(np.uint8), mask
 
 
-def test_a_thousand_crops_invent_no_class():
-    image, mask = _frame()
+def _places(side: int, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A chip whose pixels tell column, row and chip, and whose mask is as irregular."""
+    row, col = np.mgrid[:side, :side]
+    image = np.stack([col, row, np.full_like(row, number)], axis=-1).astype(np.uint8)
+    return image, ((row * 31 + col * 17 + number) % 250).astype(np.uint8)
+
+
+@pytest.mark.parametrize("values", [(1, 3, 5), (0, 249, 254)])
+def test_a_thousand_crops_invent_no_value_and_show_every_one(values):
+    image, mask = _frame(values)
     rng = np.random.default_rng(0)
     seen = set()
     for _ in range(1000):
-        _crop, labels = augment(image, mask, HOW, rng)
+        _crop, labels = augment(image, mask, PLAIN, rng)
         seen |= set(np.unique(labels).tolist())
-    assert seen == {1, 3, 5}, "between 1 and 5 lie 2 and 4: only nearest keeps them out"
+    assert seen - {255} == set(values), "between them lie others: only nearest keeps them out"
 
 
 def test_crops_have_the_size_and_type_asked_for():
@@ -32,74 +43,99 @@ def test_crops_have_the_size_and_type_asked_for():
     assert image.dtype == labels.dtype == np.uint8
 
 
-def test_the_same_seed_gives_the_same_crop():
-    first, second = (augment(*_frame(), HOW, np.random.default_rng(5)) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+@pytest.mark.parametrize("side", [40, 200])
+def test_the_same_seed_gives_the_same_crop_and_another_one_another(side):
+    chips = [_places(side, number) for number in range(5)]
+
+    def made(seed):
+        return augment(
+            *chips[0], HOW, np.random.default_rng(seed),
+            another=lambda rng: (*chips[rng.integers(5)], HOW),
+        )  # fmt: skip
+
+    first, again, other = made(5), made(5), made(6)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[1], other[1])
 
 
-def test_an_unturned_crop_at_scale_one_is_the_frames_own_window():
-    rng = np.random.default_rng(2)
-    image = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
-    mask = rng.integers(0, 7, (90, 120)).astype(np.uint8)
-    got, labels = crop(image, mask, (50, 60), 1.0, 0.0, (False, False), 32)
-    assert np.array_equal(labels, mask[34:66, 44:76])
-    assert np.array_equal(got, image[34:66, 44:76])
+def test_a_frame_larger_than_the_crop_fills_it_however_it_is_turned():
+    image, mask = _places(250)
+    for seed in range(100):
+        _crop, labels = augment(image, mask, PLAIN, np.random.default_rng(seed))
+        assert 255 not in labels
 
 
-@pytest.mark.parametrize(
-    ("flips", "turned"),
-    [((True, False), np.fliplr), ((False, True), np.flipud)],
-)
-def test_flips_turn_image_and_mask_alike(flips, turned):
-    rng = np.random.default_rng(2)
-    image = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
-    mask = rng.integers(0, 7, (90, 120)).astype(np.uint8)
-    got, labels = crop(image, mask, (50, 60), 1.0, 0.0, flips, 32)
-    assert np.array_equal(labels, turned(mask[34:66, 44:76]))
-    assert np.array_equal(got, turned(image[34:66, 44:76]))
+@pytest.mark.parametrize("side", [20, 128 // 5, 40, 60])
+@pytest.mark.parametrize("alone", [True, False])
+def test_no_learned_pixel_of_a_small_chip_is_a_mirror_image(side, alone):
+    """At zoom 1 without a turn each pixel tells where it is from; crop to chip as 320 to 128."""
+    how = replace(PLAIN, scale=(1.0, 1.0), turn=0.0, lean_degrees=0.0)
+    chips = [_places(side, number) for number in range(7)]
+    another = None if alone else lambda rng: (*chips[rng.integers(7)], how)
+    shares = []
+    for seed in range(30):
+        crop, labels = augment(*chips[0], how, np.random.default_rng(seed), another=another)
+        known = labels != 255
+        for number in range(7):
+            found = crop[known & (crop[..., 2] == number)]
+            # Flips keep a place once; a mirror image would show it again, with a label.
+            pieces = 1 if alone else 16
+            _places_seen, times = np.unique(found, axis=0, return_counts=True)
+            assert times.max(initial=0) <= pieces
+        learned = crop[known].astype(int)
+        expected = (learned[:, 1] * 31 + learned[:, 0] * 17 + learned[:, 2]) % 250
+        assert np.array_equal(labels[known], expected)
+        shares.append(known.mean())
+    if alone:
+        assert np.max(shares) <= (side / 64) ** 2 + 1e-9
+    else:
+        assert np.min(shares) == 1.0, "pieces of other chips fill the crop"
 
 
-def test_image_and_mask_stay_aligned_however_they_are_turned_and_scaled():
-    image, mask = _frame()
-    rng = np.random.default_rng(4)
-    for _ in range(50):
-        zoom, angle = rng.uniform(0.3, 2), rng.uniform(0, 360)
-        got, labels = crop(image, mask, (45, 60), zoom, angle, (True, True), 64)
-        near = np.abs(got[..., 0].astype(int) - labels.astype(int) * 40) <= 40
-        assert near.mean() > 0.97, (zoom, angle)
+def test_small_chips_are_zoomed_in_as_far_as_the_range_allows_where_there_is_no_other():
+    image, mask = _places(40)
+    shares = [
+        (augment(image, mask, replace(PLAIN, turn=0), np.random.default_rng(seed))[1] != 255).mean()
+        for seed in range(20)
+    ]
+    assert np.min(shares) == 1.0
 
 
-def test_outside_the_frame_it_goes_on_mirrored():
-    mask = np.arange(1, 5, dtype=np.uint8).repeat(8)[None].repeat(32, axis=0)
-    image = np.repeat(mask[..., None], 3, axis=-1)
-    _got, labels = crop(image, mask, (16, 0), 1.0, 0.0, (False, False), 16)
-    assert np.array_equal(labels[:, 8:], mask[8:24, :8])
-    assert np.array_equal(labels[:, :8], mask[8:24, :8][:, ::-1])
+def test_turned_crops_of_small_chips_are_learned_from_whole():
+    chips = [_places(51, number) for number in range(7)]
+    how = replace(PLAIN, size=128, scale=(0.5, 2.0), turn=1.0)
+    shares = [
+        (augment(*chips[0], how, np.random.default_rng(seed),
+                 another=lambda rng: (*chips[rng.integers(7)], how))[1] != 255).mean()
+        for seed in range(60)
+    ]  # fmt: skip
+    assert np.mean(shares) > 0.999
 
 
-def test_frames_with_sky_are_never_turned_upside_down():
+def test_upright_frames_are_never_turned_upside_down_nor_made_of_pieces():
     image, mask = _frame((6, 1))
+    how = replace(HOW, upright=True, scale_upright=(0.4, 1.1))
+
+    def other(_rng):
+        raise AssertionError("no piece is asked for")
+
     rng = np.random.default_rng(6)
     for _ in range(200):
-        _got, labels = augment(image, mask, Augmentation(size=64, scale_upright=(0.9, 1.1)), rng)
+        _got, labels = augment(image, mask, how, rng, another=other)
         rows, _cols = np.nonzero(labels == 6)
-        if 0 < rows.size < labels.size:
+        if 0 < rows.size < (labels != 255).sum():
             assert rows.mean() < np.nonzero(labels == 1)[0].mean()
 
 
-def test_colour_varies_and_the_input_stays():
-    image, _mask = _frame()
-    kept = image.copy()
-    varied = [vary_colour(image, HOW, np.random.default_rng(seed)) for seed in range(4)]
-    assert np.array_equal(image, kept)
-    assert len({picture.tobytes() for picture in varied}) == 4
-
-
-def test_a_shadow_darkens_patches_and_leaves_the_rest_as_it_is():
-    image = np.full((64, 64, 3), 200, np.uint8)
-    for seed in range(8):
-        shaded = cast_shadow(image, np.random.default_rng(seed))
-        assert (shaded <= 200).all()
-        lit = (shaded == 200).all(axis=-1).mean()
-        assert 0.02 < lit < 1.0
-        assert shaded.min() < 200 * 0.8
+def test_rare_values_are_aimed_at():
+    mask = np.zeros((400, 400), np.uint8)
+    mask[300:308, 300:308] = 251
+    image = np.zeros((400, 400, 3), np.uint8)
+    shown = {
+        rare: np.mean([
+            251 in augment(image, mask, replace(PLAIN, rare=rare), np.random.default_rng(seed))[1]
+            for seed in range(100)
+        ])
+        for rare in (0.0, 1.0)
+    }  # fmt: skip
+    assert shown[1.0] > 0.45 > 2 * shown[0.0]

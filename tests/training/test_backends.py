@@ -66,7 +66,21 @@ from pathlib import Path
 import keras
 import numpy as np
 from tests.training.tiny_fit import PLAN, Listener, batches, frames, network
-from training.fit import fit
+from training.fit import compile_for_fit, fit
+from training.optimizers import to_numpy
+from training.stepping import Stepper
+
+model = network()
+compile_for_fit(model, PLAN)
+step, (images, labels) = Stepper(model), next(iter(batches(0)))
+values = lambda: [to_numpy(one) for one in (*model.variables, model.optimizer.iterations)]
+states = [values()]
+for factor in (1, np.nan):
+    step(images * factor, labels)
+    states.append(values())
+same = lambda one, other: [bool(np.array_equal(a, b)) for a, b in zip(one, other)]
+told = {"compiled": bool(model.jit_compile), "moved": not any(same(*states[:2])),
+        "kept": all(same(*states[1:]))}
 
 def some(epoch):
     for number, (images, labels) in enumerate(batches(epoch)):
@@ -77,7 +91,7 @@ first = fit(network(dropout=0.1), some, frames(), PLAN, Path(sys.argv[1]), Liste
 again = fit(network(seed=5, dropout=0.1), some, frames(), PLAN, Path(sys.argv[1]), Listener())
 rows = [{k: row[k] for k in ("loss", "mean_iou", "skipped", "rate")} for row in first.history]
 print("TOLD", json.dumps({"backend": keras.backend.backend(), "rows": rows,
-                          "again": len(again.history)}))
+                          "again": len(again.history), **told}))
 """
 
 
@@ -119,6 +133,10 @@ def test_the_same_code_trains_on_another_backend(backend, tmp_path):
         pytest.skip(f"{backend} is not installed: training was tested on TensorFlow only")
     told = _run(SHORT_FIT, tmp_path, KERAS_BACKEND=backend)
     assert told["backend"] == backend
+    # On JAX a step that is not compiled runs one operation at a time: seconds on a GPU.
+    assert told["compiled"] == (backend == "jax")
+    assert told["moved"]
+    assert told["kept"], "a step left out has changed weights or moving statistics"
     rows = told["rows"]
     assert [row["skipped"] for row in rows] == [1, 0, 0]
     assert rows[2]["loss"] < 0.8 * rows[0]["loss"]

@@ -60,7 +60,7 @@ def test_a_batch_is_scaled_crops_and_their_masks(maker):
     assert (masks.shape, masks.dtype) == ((4, 32, 32), np.dtype("uint8"))
     assert -3 < images.mean() < 3
     known = set(np.unique(np.stack([mask for _image, mask in SOURCE])))
-    assert set(np.unique(masks)) <= known, "masks are cut by nearest"
+    assert set(np.unique(masks)) <= known | {255}, "masks are cut by nearest"
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_epoch_others(maker):
@@ -88,7 +88,7 @@ def test_tf_data_and_threads_make_the_same_batches():
 def test_samples_are_drawn_by_their_weights():
     weights = np.array([0.0, 0.5, 0.0, 0.5, 0.0])
 
-    def tell(image, mask, _rng):
+    def tell(image, mask, _rng, _another):
         number = next(n for n, (one, _) in enumerate(SOURCE) if one is image)
         return np.full((1, 1, 3), number, np.uint8), mask[:1, :1]
 
@@ -102,6 +102,26 @@ def test_samples_are_drawn_by_their_weights():
     ]
     assert set(drawn) == {1, 3}
     assert 70 < drawn.count(1) < 130
+
+
+def test_what_fills_the_crop_beside_a_small_sample_is_drawn_by_weight_from_its_data_set(maker):
+    weights, origins = np.array([0.25, 0.25, 0.0, 0.25, 0.25]), "aabbb"
+
+    def tell(image, mask, rng, another):
+        own, other = (
+            next(n for n, (known, _) in enumerate(SOURCE) if known is one)
+            for one in (image, another(rng)[0])
+        )
+        return np.array([[[own, other]]], np.uint8), mask[:1, :1]
+
+    plain = Scaling((0, 0), (1, 1))
+    one, same = (
+        as_arrays(training_batches(SOURCE, weights, 20, 8, tell, (3,), plain, maker, origins))
+        for _ in range(2)
+    )
+    assert equal(one, same)
+    pairs = {tuple(pixel.astype(int)) for images, _masks in one for pixel in images.reshape(-1, 2)}
+    assert pairs == {(a, b) for ours in ((0, 1), (3, 4)) for a in ours for b in ours}
 
 
 def test_groups_share_the_draws_by_the_root_of_their_size():

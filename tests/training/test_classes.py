@@ -111,3 +111,28 @@ def test_each_pixel_becomes_the_value_of_its_id_in_any_type(ids, kind):
     found = mapping.apply(np.array([ids], kind), "a.png")
     assert found.dtype == np.uint8
     assert found[0].tolist() == [mapping.value_of[i] for i in ids]
+
+
+@pytest.mark.parametrize(
+    ("groups", "names"),
+    [
+        (
+            ["Developed, Open Space", "a=b", "grass #1"],
+            ["Developed, Open Space", "a=b", "grass #1"],
+        ),
+        (['"Developed, Open Space"', '"a=b"', '"grass #1"'], None),
+        (['built="Developed, Open Space",grass #1', '"a=b"#00ff00'], ["built", "a=b"]),
+        (['"green, dry"#00ff00=grass #1'], ["green, dry"]),
+    ],
+)
+def test_names_with_commas_equals_signs_and_hashes_are_classes(groups, names):
+    source = [
+        SourceClass(number, name, "#000000")
+        for number, name in enumerate(("Developed, Open Space", "a=b", "grass #1"), 1)
+    ]
+    mapping = class_map(groups, source)
+    assert [cls.name for cls in mapping.classes] == (names or [cls.name for cls in source])
+    learned = {number for number, value in mapping.value_of.items() if value}
+    assert learned == ({3} if len(groups) == 1 else {1, 2, 3})
+    colours = [cls.color for cls in mapping.classes if cls.color != "#000000"]
+    assert colours == ["#00ff00"] * sum("#00ff00" in group for group in groups)

@@ -12,7 +12,6 @@ pytest.importorskip("tensorflow", reason="training needs tensorflow")
 from tests.training.dataset_folder import write_dataset
 from tests.training.tiny_fit import Listener
 from training.compare import CompareSpec, compare
-from training.dataset import Dataset
 from training.errors import WeightsError
 from training.recipe import Recipe
 from training.run import fit_recipe
@@ -29,7 +28,7 @@ def spec(tmp_path_factory):
         str(data), str(base / "out"), preset="unet", width=4, depth=1, epochs=3, steps=5, batch=4,
         size=32, rate=2e-2, averaging=0.0,
     )  # fmt: skip
-    recipe = Recipe.of(replace(train, epochs=8), Dataset.open(data))
+    recipe = Recipe.of(replace(train, epochs=8))
     sides = (recipe.dataset.split(side) for side in ("train", "validation"))
     fit_recipe(recipe, *sides, base / "other", Listener())
     return CompareSpec(replace(train, start=str(base / "other")), warm_epochs=1)

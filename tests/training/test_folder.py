@@ -17,7 +17,7 @@ from training.palette import ids_of_colors, read_palette
 from training.prepare import prepare
 from training.prepare_spec import PrepareSpec
 from unet_segmenter.engine.progress import SilentProgress
-from unet_segmenter.engine.raster import write_geotiff
+from unet_segmenter.engine.rasters.writer import write_geotiff
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")  # the tests' own
 
@@ -141,22 +141,33 @@ def test_nodata_of_tiffs_is_ignored(tmp_path, where, by):
     assert (labels[10:] >= 0).all()
 
 
-def test_nodata_does_not_reach_the_prepared_values(tmp_path):
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_nodata_does_not_reach_the_prepared_values(tmp_path, scale):
     rasterio = pytest.importorskip("rasterio")
     write_folder_set(tmp_path / "set")
     for number in range(6):
         (tmp_path / "set" / "images" / f"{number:03d}.jpg").unlink()
         values = np.full((48, 64, 3), number + 1, np.float32)
         values[:10] = -9999
+        values[10, :, 1] = -9999  # one band lacks data: as in a map the pixel lacks it then
+        values[11, :, 2] = np.nan
         path = tmp_path / "set" / "images" / f"{number:03d}.tif"
         write_geotiff(path, values, None)
         with rasterio.open(path, "r+") as dataset:
             dataset.nodata = -9999
-    spec = PrepareSpec(str(tmp_path / "set"), str(tmp_path / "out"), split="random")
+    spec = PrepareSpec(str(tmp_path / "set"), str(tmp_path / "out"), split="random", scale=scale)
     dataset = prepare(spec, SilentProgress())
-    assert dataset.value_range == (1, 6)
+    assert dataset.value_range == (0, 7.5)
+    taught = [int(sample.name) + 1 for sample in dataset.split("train")]
+    assert dataset.scaling.mean == pytest.approx([np.mean(taught)] * 3)
+    lacking = int(12 * scale)
     for sample in dataset.samples:
-        assert (dataset.read(sample)[1][:10] == IGNORE).all()
+        image, mask = dataset.read(sample)
+        assert (mask[:lacking] == IGNORE).all()
+        assert (mask[lacking:] != IGNORE).any()
+        # As in a map: nothing once it is scaled.
+        assert np.abs(dataset.scaling(image[:lacking])).max() < 1e-5
+        assert image[lacking:] == pytest.approx(int(sample.name) + 1)
 
 
 def test_masks_without_an_image_are_counted_and_named(tmp_path):

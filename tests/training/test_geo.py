@@ -10,15 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.training.tiny_fit import Listener
 from training.chips import block_of, chip_windows, split_by_blocks, without_neighbours
 from training.dataset import IGNORE
 from training.datasets.geo import ChipSource, GeoChips
 from training.errors import DatasetError
 from training.prepare import prepare
 from training.prepare_spec import PrepareSpec
+from unet_segmenter.engine.errors import JobError
 from unet_segmenter.engine.geometry import PixelWindow, Shape2D
 from unet_segmenter.engine.progress import SilentProgress
-from unet_segmenter.engine.raster import RasterGrid, RasterSource, write_geotiff
+from unet_segmenter.engine.rasters.grid import RasterGrid
+from unet_segmenter.engine.rasters.source import RasterSource
+from unet_segmenter.engine.rasters.writer import write_geotiff
 
 HEIGHT, WIDTH, SIDE = 120, 160, 40
 LEFT, TOP, PIXEL = 500_000.0, 4_000_000.0, 0.5
@@ -71,9 +75,9 @@ def polygons(tmp_path: Path) -> str:
     )
 
 
-def truth() -> np.ndarray:
-    """0 outside, 1 meadow, 2 wood, which was drawn over the meadow."""
-    labels = np.zeros((HEIGHT, WIDTH), np.int32)
+def truth(elsewhere: int = -1) -> np.ndarray:
+    """1 meadow, 2 wood, which was drawn over the meadow, and what is known of the rest."""
+    labels = np.full((HEIGHT, WIDTH), elsewhere, np.int32)
     labels[:, :80] = 1
     labels[10:110, 100:140] = 2
     labels[20:30, 20:30] = 2
@@ -158,7 +162,8 @@ def test_polygons_in_another_crs_are_brought_to_the_rasters(raster, tmp_path):
     found = np.zeros((HEIGHT, WIDTH), np.int32)
     for name in reader.names():
         found[reader.window(name).slices] = reader.labels(name)
-    assert (found != (truth() == 1) | (truth() == 2) & (np.arange(WIDTH) < 80)).mean() < 0.002
+    expected = np.where(np.arange(WIDTH) < 80, 1, -1)
+    assert (found != expected).mean() < 0.002
 
 
 def test_beyond_the_areas_all_is_ignored_and_inside_what_has_no_polygon_is_unlabelled(
@@ -166,10 +171,71 @@ def test_beyond_the_areas_all_is_ignored_and_inside_what_has_no_polygon_is_unlab
 ):
     areas = write_polygons(tmp_path / "areas.geojson", [(box(0, 0, 120, 100), {})])
     reader = GeoChips(ChipSource(raster, polygons, "kind", areas, side=SIDE))
-    expected = truth()
+    expected = truth(elsewhere=0)
     expected[:, 100:] = -1
     for name in reader.names():
         assert np.array_equal(reader.labels(name), expected[reader.window(name).slices])
+
+
+def test_what_no_polygon_covers_is_open_unless_everything_was_labelled(raster, polygons, tmp_path):
+    areas = write_polygons(tmp_path / "areas.geojson", [(box(0, 0, 120, 160), {})])
+
+    def labels(**how) -> np.ndarray:
+        reader = GeoChips(ChipSource(raster, polygons, "kind", side=SIDE, **how))
+        found = np.zeros((HEIGHT, WIDTH), np.int32)
+        for name in reader.names():
+            found[reader.window(name).slices] = reader.labels(name)
+        return found
+
+    assert np.array_equal(labels(), truth(elsewhere=-1))
+    assert np.array_equal(labels(samples="samples"), truth(elsewhere=-1))
+    assert np.array_equal(labels(samples="everything"), truth(elsewhere=0))
+    assert np.array_equal(labels(areas=areas), truth(elsewhere=0))
+
+
+def test_samples_alone_cannot_be_labelled_in_areas_that_are_labelled_whole(raster, polygons):
+    with pytest.raises(JobError, match="leave the areas out, or say that everything in them"):
+        PrepareSpec(raster, "out", "geo", labels=polygons, areas="areas.gpkg", samples="samples")
+
+
+def test_the_labelled_share_and_the_polygons_of_each_side_are_told_and_few_are_warned_of(
+    raster, polygons, tmp_path
+):
+    spec = PrepareSpec(
+        raster, str(tmp_path / "out"), "geo", labels=polygons, field="kind", chip=20
+    )  # fmt: skip
+    listener = Listener()
+    dataset = prepare(spec, listener)
+    assert dataset.details["labelled"] == "samples"
+    rows = dataset.details["balance"]
+    for side, row in rows.items():
+        masks = [dataset.read(sample)[1] for sample in dataset.split(side)]
+        known = sum((mask != IGNORE).sum() for mask in masks)
+        assert row["total_px"] - row["ignored_px"] == known
+        wood = sum((mask == 2).any() for mask in masks)
+        assert row["classes"]["wood"]["polygons"] in ((1, 2) if wood else (0,))
+        assert row["classes"]["meadow"]["polygons"] <= 1
+        assert row["polygons"] == sum(cls["polygons"] for cls in row["classes"].values())
+    few = rows["train"]["classes"]["wood"]["polygons"]
+    words = f"class 'wood' is learned from {few} polygon"
+    assert words in listener.text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert words.replace("class", "Class").replace("'", "&#x27;") in page
+    assert f"by polygons ({rows['train']['polygons']} train" in page
+    assert "samples only: what no polygon covers neither teaches nor counts" in page
+
+
+def test_one_class_without_a_negative_is_warned_of(raster, tmp_path):
+    rows = [(box(row, 0, 10, 160), {"kind": "meadow"}) for row in range(0, 120, 20)]
+    layer = write_polygons(tmp_path / "one.geojson", rows)
+    listener = Listener()
+    spec = PrepareSpec(raster, str(tmp_path / "out"), "geo", labels=layer, field="kind", chip=20)
+    prepare(spec, listener)
+    assert "the model will see that class everywhere" in listener.text()
+    everything = replace(spec, output=str(tmp_path / "all"), samples="everything")
+    listener = Listener()
+    prepare(everything, listener)
+    assert "everywhere" not in listener.text()
 
 
 def test_nodata_is_ignored_and_shows_the_mean(tmp_path, polygons):
@@ -185,6 +251,50 @@ def test_nodata_is_ignored_and_shows_the_mean(tmp_path, polygons):
     assert (reader.labels(first) == -1).all()
     assert (reader.image(first) == 100).all()
     assert (reader.labels(reader.names()[1]) == 1).all()
+
+
+def test_nodata_of_photographs_is_filled_as_the_pretrained_networks_get_it_in_a_map(
+    tmp_path, polygons
+):
+    from training.presets import preset_of
+
+    rasterio = pytest.importorskip("rasterio")
+    values = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    values[:, :30] = 0
+    path = tmp_path / "collar.tif"
+    write_geotiff(path, values, grid_of((HEIGHT, WIDTH)))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.nodata = 0
+    spec = PrepareSpec(
+        str(path), str(tmp_path / "out"), "geo", labels=polygons, field="kind", chip=20, block=40,
+    )  # fmt: skip
+    dataset = prepare(spec, SilentProgress())
+    assert dataset.scaling.mean == (100, 100, 100)
+    filled = 0
+    for sample in dataset.samples:
+        image, mask = dataset.read(sample)
+        lacking = (image != 100).all(axis=-1)
+        filled += lacking.sum()
+        assert (mask[lacking] == IGNORE).all()
+        assert (preset_of("lite0").scale(dataset)(image[lacking]) == 0).all()
+    assert filled
+
+
+@pytest.mark.parametrize(("scale", "size", "zoom"), [(0.5, (), 0.5), (1.0, (60, 20), 0.75**0.5)])
+def test_chips_of_another_size_carry_their_own_ground_sampling_distance(
+    raster, polygons, tmp_path, scale, size, zoom
+):
+    spec = PrepareSpec(
+        raster, str(tmp_path / "out"), "geo", labels=polygons, field="kind", chip=40, block=40,
+        scale=scale, size=size,
+    )  # fmt: skip
+    dataset = prepare(spec, SilentProgress())
+    assert dataset.gsd == pytest.approx(PIXEL / zoom)
+    reader = GeoChips(ChipSource(raster, polygons, "kind", side=40))
+    for sample in dataset.samples:
+        with RasterSource(str(sample.image)) as chip:
+            assert chip.grid.shape == (sample.height, sample.width)
+            assert chip.grid.bounds() == pytest.approx(reader.grid(sample.name).bounds())
 
 
 def test_a_class_raster_on_another_grid_is_read_by_nearest_with_its_nodata_ignored(
@@ -211,7 +321,7 @@ def test_a_field_is_prepared_in_blocks_with_a_gap_and_keeps_bands_type_and_place
 ):
     spec = PrepareSpec(
         raster, str(tmp_path / "out"), "geo", labels=polygons, field="kind", chip=20, block=40,
-        gap=5, ignore=("unlabelled",), fractions=(0.7, 0.3),
+        gap=5, fractions=(0.7, 0.3),
     )  # fmt: skip
     dataset = prepare(spec, SilentProgress())
     assert (dataset.bands, dataset.data_type, dataset.gsd) == (
@@ -224,7 +334,7 @@ def test_a_field_is_prepared_in_blocks_with_a_gap_and_keeps_bands_type_and_place
         row, col = divmod(int(image[0, 0, 0]), 200)
         window = PixelWindow(row, col, 20, 20)
         places[sample.split].append(window)
-        expected = np.array([IGNORE, 1, 2])[truth()[window.slices]]
+        expected = np.where(truth()[window.slices] < 0, IGNORE, truth()[window.slices])
         assert np.array_equal(mask, expected)
         with RasterSource(str(sample.image)) as chip:
             assert chip.grid.bounds() == grid_of((HEIGHT, WIDTH)).crop(window).bounds()
@@ -232,10 +342,8 @@ def test_a_field_is_prepared_in_blocks_with_a_gap_and_keeps_bands_type_and_place
     assert not any(
         one.pad(5).intersect(other) for one in places["train"] for other in places["validation"]
     )
-    assert dataset.value_range == (
-        min(int(dataset.read(s)[0].min()) for s in dataset.samples),
-        max(int(dataset.read(s)[0].max()) for s in dataset.samples),
-    )
+    brightest = max(int(dataset.read(s)[0].max()) for s in dataset.samples)
+    assert dataset.value_range == (0, np.ceil(1.25 * brightest))
 
 
 @pytest.mark.parametrize(
@@ -263,6 +371,12 @@ def test_polygons_whose_coordinates_do_not_fit_their_crs_are_named(
     paths = {"labels": polygons, role: layer}
     with pytest.raises(DatasetError, match=r"metres\.geojson: .*do not fit their CRS, EPSG:4326"):
         GeoChips(ChipSource(raster, field="kind", **paths))
+
+
+def test_polygons_beside_the_raster_are_told_as_such(raster, tmp_path):
+    layer = write_polygons(tmp_path / "far.geojson", [(box(0, 10**6, 9, 9), {"kind": "a"})])
+    with pytest.raises(DatasetError, match=r"far\.geojson: no polygon lies where .* lies; check"):
+        GeoChips(ChipSource(raster, layer, field="kind"))
 
 
 def test_a_folder_given_as_labels_is_no_polygon_layer(raster, tmp_path):

@@ -12,7 +12,7 @@ pytest.importorskip("tensorflow", reason="training needs tensorflow")
 
 from tests.training.dataset_folder import write_dataset
 from tests.training.tiny_fit import Listener
-from training.dataset import ClassInfo, Dataset
+from training.dataset import ClassInfo
 from training.fit import FitState
 from training.live_report import LiveReport
 from training.recipe import Recipe
@@ -38,7 +38,7 @@ def _row(epoch, **changes):
 def report(tmp_path):
     folder = write_dataset(tmp_path / "data", size=(32, 48), validation=3)
     spec = TrainSpec(str(folder), str(tmp_path / "m"), preset="unet", epochs=5, size=32)
-    recipe = Recipe.of(spec, Dataset.open(folder))
+    recipe = Recipe.of(spec)
     samples = recipe.dataset.split("validation")
     listener = Listener()
     page = LiveReport(

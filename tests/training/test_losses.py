@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow")
 
+from training.answers import plain_answers
 from training.losses import (
     LOSSES,
     binary_cross_entropy,
-    dice_and_cross_entropy,
     dice_loss,
     one_vs_rest,
 )
@@ -19,7 +19,7 @@ def _parts(labels, probabilities):
     labels = np.array(labels, np.uint8).reshape(1, 1, -1)
     p = np.array(probabilities, np.float32).reshape(1, 1, labels.size, -1)
     logits = np.log(p) - np.log1p(-p)
-    return (*one_vs_rest(labels, p.shape[-1]), logits)
+    return (*one_vs_rest(labels, plain_answers(p.shape[-1])), logits)
 
 
 def test_targets_are_one_vs_rest_and_255_does_not_count():
@@ -51,14 +51,14 @@ def test_a_class_absent_from_the_batch_leaves_the_dice_loss_alone():
 def test_the_loss_is_finite_for_extreme_logits_and_for_nothing_valid():
     logits = np.array([[[[1e4, -1e4], [-1e4, 1e4]]]], np.float32)
     for labels in ([[[1, 2]]], [[[2, 1]]], [[[255, 255]]]):
-        assert np.isfinite(float(dice_and_cross_entropy(np.array(labels, np.uint8), logits)))
+        assert np.isfinite(float(LOSSES["dice+bce"](np.array(labels, np.uint8), logits)))
 
 
 def test_a_right_answer_costs_less_than_a_wrong_one():
     labels = np.array([[[1, 2]]], np.uint8)
     right = np.array([[[[9.0, -9.0], [-9.0, 9.0]]]], np.float32)
-    assert float(dice_and_cross_entropy(labels, right)) < 0.01
-    assert float(dice_and_cross_entropy(labels, -right)) > 5
+    assert float(LOSSES["dice+bce"](labels, right)) < 0.01
+    assert float(LOSSES["dice+bce"](labels, -right)) > 5
 
 
 def _gradient(name, labels, logits, weights=()):

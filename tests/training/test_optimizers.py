@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow")
+pytest.importorskip("keras", reason="training needs keras")
 
 from tests.training.tiny_fit import PLAN, batches, network
 from training.fit import compile_for_fit

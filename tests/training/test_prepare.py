@@ -13,6 +13,7 @@ from PIL import Image
 from tests.training.small_sets import draw, write_class_list, write_folder_set, write_pairs
 from training.__main__ import main
 from training.dataset import Dataset
+from training.describe_dataset import value_range
 from training.errors import DatasetError
 from training.prepare import prepare
 from training.prepare_sample import resize_image, resize_mask
@@ -77,6 +78,23 @@ def test_the_scaling_is_of_the_training_images_alone(plain, tmp_path):
     scaled = dataset.scaling(dataset.read(dataset.split("train")[0])[0])
     assert scaled.dtype == np.float32
     assert abs(float(scaled.mean())) < 1
+
+
+@pytest.mark.parametrize(
+    ("data_type", "lowest", "highest", "expected"),
+    [
+        ("uint8", 12, 200, [0, 255]),
+        ("uint16", 310, 3001, [0, 3752]),
+        ("uint16", 0, 60000, [0, 65535]),
+        ("int16", -400, 2000, [-900, 2500]),
+        ("int16", -32768, 32767, [-32768, 32767]),
+        ("float32", 0.02, 0.5, [0, 0.625]),
+        ("float64", -24.0, -4.0, [-30, 2]),
+        ("float32", 0, 0, [0, 1]),
+    ],
+)
+def test_the_range_of_values_leaves_room_for_other_light(data_type, lowest, highest, expected):
+    assert value_range(data_type, lowest, highest) == expected
 
 
 def test_scaling_shrinks_images_smoothly_and_masks_by_nearest(plain, tmp_path):
@@ -296,11 +314,11 @@ def test_a_spec_goes_through_json_and_back():
         ({"size": (8, 8)}, "16 px or more"),
         ({"size": (64, 64), "scale": 0.5}, "not both"),
         ({"seed": -1}, "seed must not be negative"),
-        ({"classes": "grass"}, "classes 'grass': a list of texts is wanted"),
-        ({"bands": [1, "nir"]}, "a list of whole numbers is wanted"),
-        ({"chip": "x"}, "chip 'x': a whole number is wanted"),
-        ({"overwrite": 1}, "true or false is wanted"),
-        ({"gsd": "5 cm"}, "gsd '5 cm': a number is wanted"),
+        ({"classes": "grass"}, "classes must be a list of texts, not 'grass'"),
+        ({"bands": [1, "nir"]}, "bands must be a list of whole numbers"),
+        ({"chip": "x"}, "chip must be a whole number, not 'x'"),
+        ({"overwrite": 1}, "overwrite must be true or false, not 1"),
+        ({"gsd": "5 cm"}, "gsd must be a number or null, not '5 cm'"),
         ({"chip": 64, "overlap": 64}, "overlap 64"),
         ({"min_positive": 2}, "min_positive 2"),
         ({"gap": -1}, "negative"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow")
+pytest.importorskip("keras", reason="training needs keras")
 
 from training.graph import divisor_of
 from training.presets import PRESETS, Network, freeze, preset_of
@@ -29,7 +29,35 @@ def test_every_preset_takes_any_bands_and_both_heads(name, bands, head, channels
     logits = model.predict_on_batch(np.ones((1, side, 2 * side, bands), np.float32))
     assert logits.shape == (1, side, 2 * side, channels)
     assert np.isfinite(logits).all()
-    assert model.get_layer("head_conv").compute_dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("name", "reduction"), [("course", 1), ("unet", 1), ("lite0", 1), ("lite0", 2)]
+)
+def test_the_head_computes_in_float32_in_mixed_precision_too(name, reduction):
+    import keras
+
+    from training.stepping import in_precision
+
+    preset = preset_of(name)
+    keras.utils.set_random_seed(2)
+    with in_precision("bfloat16"):
+        model = preset.network(Network(2, reduction=reduction, **SMALL.get(name, {})))
+    layers = [layer.name for layer in model.layers]
+    for layer in model.layers[layers.index("head_conv") :]:
+        assert layer.compute_dtype == "float32", layer.name
+    head = model.get_layer("head_conv")
+    rng = np.random.default_rng(3)
+    head.set_weights([rng.normal(size=weight.shape) for weight in head.weights])
+    probe = keras.Model(model.input, [head.input, head.output])
+    side = divisor_of(model)
+    image = rng.normal(size=(1, 2 * side, 2 * side, 3)).astype(np.float32)
+    features, logits = (np.asarray(out) for out in probe.predict_on_batch(image))
+    assert str(features.dtype) == "bfloat16"
+    kernel, bias = (np.asarray(weight, np.float64) for weight in head.get_weights())
+    expected = features.astype(np.float64) @ kernel[0, 0] + bias
+    # bfloat16 keeps eight binary digits: a head computed in it would be some hundredths away.
+    assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_the_course_s_recipe_is_the_course_s():
@@ -41,6 +69,21 @@ def test_the_course_s_recipe_is_the_course_s():
     assert (preset.framing.kind, preset.framing.size) == ("squash", 512)
     assert preset.scaling == "raw"
     assert preset.group_power == 1  # every image as likely as the others, with replacement
+
+
+def test_data_that_are_no_bytes_reach_the_pretrained_encoder_with_a_photograph_s_spread(tmp_path):
+    from dataclasses import replace
+
+    from tests.training.dataset_folder import write_dataset
+    from training.dataset import Dataset, Scaling
+
+    photos = Dataset.open(write_dataset(tmp_path / "data"))
+    own = Scaling((900.0, 700.0), (300.0, 200.0))
+    scenes = replace(photos, data_type="uint16", bands=("nir", "red"), scaling=own)
+    assert preset_of("lite0").scale(photos) == Scaling((127.0,) * 3, (128.0,) * 3)
+    assert preset_of("lite0").scale(scenes) == Scaling((900.0, 700.0), (600.0, 400.0))
+    assert preset_of("unet").scale(scenes) == own
+    assert preset_of("course").scale(scenes) == Scaling((0.0, 0.0), (1.0, 1.0))
 
 
 def test_the_lite_presets_keep_the_recipe_of_the_shipped_model():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow")
+pytest.importorskip("keras", reason="training needs keras")
 
 from tests.training.tiny_fit import PLAN, Listener, batches, frames, network
 from training.checkpoint import Checkpoint, read_history

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow")
+pytest.importorskip("keras", reason="training needs keras")
 
 from training.errors import WeightsError
 from training.optimizers import to_numpy

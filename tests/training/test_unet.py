@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="training needs tensorflow")
+pytest.importorskip("keras", reason="training needs keras")
 
 from training.fold import exact_in_half, fold, round_kernels
 from training.graph import theoretical_halo

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +13,17 @@ from training.dataset import Scaling
 from training.vary_bands import VaryBands, random_crop
 
 HOW = Augmentation(size=64)
-STILL = replace(HOW, contrast=0.0, brightness=0.0, tint=0.0, noise=0.0, blur=0.0)
-MEANS = [182.22, 137.12, 144.19, 130.01]
+STILL = replace(
+    HOW,
+    plain=0.0,
+    contrast=0.0,
+    exposure=0.0,
+    cast=0.0,
+    haze=0.0,
+    noise=0.0,
+    blur=0.0,
+    sharpen=0.0,
+)
 TYPES = {"uint8": (0, 255), "uint16": (0, 4095), "float32": (-30.0, 10.0)}
 
 
@@ -45,7 +53,7 @@ def test_crops_keep_bands_type_range_and_classes(bands, data_type):
         assert crop.min() >= TYPES[data_type][0]
         assert crop.max() <= TYPES[data_type][1]
         assert labels.dtype == np.uint8
-        assert set(np.unique(labels)) <= {1, 3, 5}
+        assert set(np.unique(labels)) <= {1, 3, 5, 255}
         crops.append(crop.astype(np.float64).mean())
     assert np.std(crops) > 0.1 * image.std(), "light and contrast differ from crop to crop"
 
@@ -56,8 +64,10 @@ def test_image_and_mask_are_turned_and_zoomed_alike():
     rng, turned = np.random.default_rng(1), 0
     for _ in range(30):
         crop, labels = augment(image, mask, STILL, rng, vary)
-        expected = np.stack([value_of[k] for k in (1, 3, 5)])[np.searchsorted([1, 3, 5], labels)]
-        assert (np.abs(crop - expected).max(axis=-1) <= 1).mean() > 0.8  # all but the borders
+        known = labels != 255
+        values = np.stack([value_of[k] for k in (1, 3, 5)])
+        expected = values[np.searchsorted([1, 3, 5], labels[known])]
+        assert (np.abs(crop[known] - expected).max(axis=-1) <= 1).mean() > 0.8  # but the borders
         corners = {labels[0, 0], labels[0, -1], labels[-1, 0], labels[-1, -1]}
         turned += len(corners) > 1 and not (labels == labels[0]).all()
     assert turned > 10
@@ -72,28 +82,59 @@ def test_the_same_seed_gives_the_same_crop_and_another_one_another():
     assert not np.array_equal(first, other)
 
 
-def test_light_is_varied_in_units_of_each_band_s_spread():
-    image, mask, vary = _frame(4, "uint16")
-    only_light = replace(STILL, brightness=0.2, scale=(1.0, 1.0), turn=0.0, lean_degrees=0.0)
-    wide = replace(vary, value_range=(-1e6, 1e6), data_type="float32")
-    crop, labels = augment(image, mask, only_light, np.random.default_rng(2), wide)
-    shift = (crop[labels == 3] - image[mask == 3][0]).mean(axis=0) / vary.scaling.stddev
-    assert np.ptp(shift) < 1e-3
-    assert 0.01 < abs(shift[0]) <= 0.8
+def _lit(bands: int, data_type: str, light: dict, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the factor and the shift of each class's values, (3, B), by another light."""
+    image, mask, vary = _frame(bands, data_type)
+    low, high = TYPES[data_type]
+    image = image + (high - low) / 100  # no zero, which stays what it is
+    changed = replace(vary, value_range=(min(low, 0) * 1e6, 1e6))
+    changed = replace(changed, data_type="float64")
+    how = replace(STILL, scale=(1.0, 1.0), turn=0.0, lean_degrees=0.0, **light)
+    crop, labels = augment(image, mask, how, np.random.default_rng(seed), changed)
+    before, after = (
+        np.array([pixels[values == k].mean(axis=0) for k in (1, 3, 5) if (labels == k).any()])
+        for pixels, values in ((image, mask), (crop, labels))
+    )
+    return after / before, (after - before) / vary.scaling.stddev
 
 
-def test_crops_of_photographs_are_what_they_were():
-    """So that a training of photographs can be repeated."""
-    rng = np.random.default_rng(3)
-    image = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
-    mask = rng.integers(0, 7, (90, 120)).astype(np.uint8)
-    found, means = hashlib.sha256(), []
+@pytest.mark.parametrize("light", [{"exposure": 0.4}, {"cast": 0.42}])
+def test_a_gain_multiplies_dark_and_bright_values_alike_where_zero_is_black(light):
+    for seed in range(10):
+        factors, _shift = _lit(4, "uint16", light, seed)
+        assert np.allclose(factors, factors[0], rtol=1e-3)
+        assert (np.ptp(factors[0]) > 0.01) == ("cast" in light), "each band on its own, or all"
+        assert 0.6 < factors.min() <= factors.max() < 1.6
+
+
+def test_haze_adds_the_same_light_to_dark_and_bright_values():
+    for seed in range(10):
+        _factor, shift = _lit(4, "uint16", {"haze": 1.0}, seed)
+        assert np.allclose(shift, shift[0, 0], atol=1e-3)
+        assert 0.1 <= shift[0, 0] <= 1.0
+
+
+def test_values_that_can_be_negative_are_shifted_in_units_of_each_band_s_spread():
+    for seed in range(10):
+        _factor, shift = _lit(4, "float32", {"exposure": 0.4, "cast": 0.42}, seed)
+        assert np.allclose(shift, shift[0], atol=1e-3), "dark and bright alike"
+        assert 0 < np.abs(shift).max() <= 0.82
+
+
+def test_a_band_that_varies_little_about_a_large_mean_is_not_thrown_far():
+    heights = np.random.default_rng(0).normal(2000, 20, (80, 80, 1)).astype(np.float32)
+    vary = VaryBands(Scaling((2000.0,), (20.0,)), (0.0, 5000.0), "float32")
     for seed in range(20):
-        crop, labels = augment(image, mask, HOW, np.random.default_rng(seed))
-        found.update(labels.tobytes())
-        means.append(crop.mean())
-    assert found.digest()[:4] == bytes([29, 37, 44, 113])
-    assert np.allclose(means[:4], MEANS, atol=0.5)
+        crop = vary(heights, replace(HOW, plain=0.0), np.random.default_rng(seed))
+        assert abs(crop.mean() - 2000) < 3 * 20
+
+
+def test_a_plain_crop_of_other_bands_keeps_its_values_and_type():
+    image, _mask, vary = _frame(4, "uint16")
+    how = replace(HOW, plain=1.0)
+    kept = vary(image.astype(np.float32), how, np.random.default_rng(0))
+    assert np.array_equal(kept, image)
+    assert kept.dtype == np.uint16
 
 
 def test_a_plain_crop_is_a_window_and_what_is_missing_is_ignored():

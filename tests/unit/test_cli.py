@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 
+from tests.toy_models import write_deepness_model
 from tests.toy_rasters import read_raster, texture, write_raster
 from unet_segmenter import cli
 from unet_segmenter.commands.segment import DEFAULT_MODEL
 from unet_segmenter.engine.errors import OutputError
 from unet_segmenter.engine.job import JobSpec
+from unet_segmenter.engine.model_info import facts
+from unet_segmenter.engine.model_library import ModelLibrary
+from unet_segmenter.engine.open_model import open_model
 from unet_segmenter.runners import in_process
 from unet_segmenter.version import plugin_version
 
@@ -124,6 +128,22 @@ def test_models_are_listed_and_described(
     described = json.loads(capsys.readouterr().out)
     assert described["bands"] == ["red", "green", "blue"]
     assert [c["value"] for c in described["classes"]] == [1, 2, 3]
+
+
+def test_a_model_is_described_in_the_words_of_its_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_deepness_model(tmp_path / "soil.onnx")
+    assert cli.main(["modelinfo", str(model)]) == 0
+    told = capsys.readouterr().out
+    assert "An ONNX model made for the Deepness plugin." in told
+    for heading, fact in facts(open_model(str(model), ModelLibrary(()))).items():
+        assert f"{heading}: {fact}" in told
+    assert "Class 2: light (#1b9e77), threshold 0.5" in told
+    assert cli.main(["modelinfo", str(model), "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in described["classes"]] == ["dark", "light"]
+    assert described["intact"] is True
 
 
 def test_a_broken_card_is_told_and_does_not_hide_the_other_models(

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "fusion-table": "fusion_table",
     "export": "export",
+    "recut": "recut",
     "convert-encoder": "convert_encoder",
 }
 """Module of each command. Modules import what is slow inside functions: help must be quick."""

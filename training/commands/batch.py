@@ -21,9 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> None:
     """Draw it."""
     from ..batch_sheet import draw_batch
-    from ..dataset import Dataset
     from ..recipe import Recipe
 
     spec = spec_of(options)
-    dataset = Dataset.open(spec.dataset)
-    print(f"written to {draw_batch(Recipe.of(spec, dataset), Path(options.output))}")
+    print(f"written to {draw_batch(Recipe.of(spec), Path(options.output))}")

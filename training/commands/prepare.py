@@ -24,6 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--reader", "format of the source", choices=READERS)
     add("--labels", "folder of masks; polygon layer or class raster (geo)")
     add("--palette", "csv of class names with colours or ids")
+    add("--label-table", "csv: value, is, is_not; what is in neither stays open")
     add("--field", "attribute of the polygons that names the class (geo)")
     add("--areas", "polygons that are labelled whole; beyond is ignored (geo)")
     add("--bands", "bands from 1 (geo)", type=int, nargs="+")

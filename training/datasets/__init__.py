@@ -31,7 +31,9 @@ class Reader(Protocol):
     default_split : str
         One of `training.prepare_spec.SPLIT_METHODS`.
 
-    A reader of chips of a georeferenced raster has ``window(name)`` and ``grid(name)`` besides.
+    A reader of chips of a georeferenced raster has ``window(name)``, ``grid(name)``,
+    ``polygons(name)``, ``polygon_classes``, ``labelled`` and, where its chips were planned with
+    their sides, ``sides`` and ``plan_notes`` besides.
     """
 
     classes: tuple[SourceClass, ...]
@@ -50,7 +52,10 @@ class Reader(Protocol):
         """Return the names of all samples, in a fixed order."""
 
     def image(self, name: str) -> np.ndarray:
-        """Return the image, (H, W, B), in its own type."""
+        """Return the image, (H, W, B), in its own type; any value that may be seen at nodata."""
+
+    def nodata(self, name: str) -> np.ndarray | None:
+        """Return where the image holds nothing, (H, W) bool, or None: it does all over."""
 
     def labels(self, name: str) -> np.ndarray:
         """Return the ids of the data set's classes, (H, W) integer; negative is unlabelled."""

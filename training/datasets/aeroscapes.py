@@ -95,6 +95,10 @@ class AeroScapes:
         """Return the site."""
         return site_of(stem)
 
+    def nodata(self, _stem: str) -> None:
+        """Return None: all frames are whole."""
+        return
+
     def labels(self, stem: str) -> np.ndarray:
         """Return the mask as stored, (H, W) uint8 of the data set's ids."""
         return self.ids(stem)

@@ -39,6 +39,10 @@ class PairedFiles:
         image[nodata] = image[~nodata].mean(axis=0).astype(image.dtype)
         return image
 
+    def nodata(self, name: str) -> np.ndarray | None:
+        """Return where the image holds nothing, (H, W) bool, or None."""
+        return nodata_of(self._images[name])
+
     def labels(self, name: str) -> np.ndarray:
         """Return the ids (H, W), of a mask of ids or of colours; -1 at nodata of image or mask."""
         path = self.label_file(name)
@@ -102,6 +106,8 @@ class FolderSet(PairedFiles):
         The masks' folder; by default masks or labels in ``root``.
     palette : Path, optional
         The class list; by default classes.csv or class_dict.csv in ``root``.
+    listed : tuple of SourceClass
+        The classes, instead of a class list.
 
     Raises
     ------
@@ -112,6 +118,7 @@ class FolderSet(PairedFiles):
     root: Path
     masks: Path | None = None
     palette: Path | None = None
+    listed: tuple[SourceClass, ...] = ()
 
     classes: tuple[SourceClass, ...] = field(init=False, repr=False)
     _images: dict[str, Path] = field(init=False, repr=False)
@@ -129,8 +136,11 @@ class FolderSet(PairedFiles):
     def __post_init__(self) -> None:
         images = self.root / "images" if (self.root / "images").is_dir() else self.root
         masks = self.masks or _first(self.root, _MASKS, "folder of masks")
-        palette = self.palette or _first(self.root, _PALETTES, "class list")
-        object.__setattr__(self, "classes", read_palette(palette))
+        classes = self.listed
+        if not classes:
+            palette = self.palette or _first(self.root, _PALETTES, "class list")
+            classes = read_palette(palette)
+        object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "_images", files_by_stem(images))
         object.__setattr__(self, "_labels", files_by_stem(masks))
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from unet_segmenter.engine.progress import Progress
 
+from ..answers import read_label_table
+from ..classes import SourceClass
 from ..errors import DatasetError
+from ..palette import color_of
 from ..prepare_spec import PrepareSpec
 from . import Reader
 from .aeroscapes import AeroScapes
@@ -42,7 +45,13 @@ def _semantic_drone(spec: PrepareSpec, progress: Progress) -> Reader:
 
 def _folder(spec: PrepareSpec, progress: Progress) -> Reader:
     masks, palette = (Path(text) if text else None for text in (spec.labels, spec.palette))
-    reader = FolderSet(Path(spec.source), masks, palette)
+    listed = ()
+    if spec.label_table:
+        listed = tuple(
+            SourceClass(value, str(value), color_of(number), has_color=False)
+            for number, value in enumerate(read_label_table(spec.label_table))
+        )
+    reader = FolderSet(Path(spec.source), masks, palette, listed)
     _warn_of_masks_without_image(reader, spec, progress)
     return reader
 
@@ -63,7 +72,7 @@ def _geo(spec: PrepareSpec, progress: Progress) -> Reader:
     from .geo import ChipSource, GeoChips  # brings rasterio, which the others do without
 
     progress.advance(0, 1, "reading the labels")
-    return GeoChips(
+    reader = GeoChips(
         ChipSource(
             spec.source,
             spec.labels,
@@ -73,8 +82,16 @@ def _geo(spec: PrepareSpec, progress: Progress) -> Reader:
             spec.bands,
             spec.chip,
             spec.overlap,
+            spec.samples,
+            spec.nodata,
+            spec.crs,
         )
     )
+    for warning in reader.warnings():
+        progress.log("warning", warning)
+    if not spec.chip:
+        reader.plan(spec.fractions, spec.seed, spec.gap)
+    return reader
 
 
 OPENERS: dict[str, Callable[[PrepareSpec, Progress], Reader]] = {

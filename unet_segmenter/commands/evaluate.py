@@ -7,7 +7,7 @@ import argparse
 from typing import Any
 
 from ..runners import in_process
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import absolute, entries, print_json, terminal_progress
 
 HELP = "a class raster against a reference raster or polygons"
 
@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--class-names", nargs="+", default=[], help="names as value=name, such as 1=vegetation")
     add("--aoi", help="polygon layer; only pixels inside count")
     add("--align", action="store_true", help="warp a reference on another grid, by nearest")
+    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE",
+        help="values of the input that are no class, beside the file's own nodata")  # fmt: skip
     add("--ignore", nargs="+", type=int, default=[], help="reference values that do not count")
     add("--tolerance", type=int, default=2, help="px between boundaries that still meet")
     add("--html", help="report to write")
@@ -41,9 +43,10 @@ def run(options: argparse.Namespace) -> int:
         "field": options.field,
         "band": options.band,
         "reference_band": options.reference_band,
-        "class_names": names(options.class_names),
+        "class_names": entries(options.class_names),
         "aoi": options.aoi and absolute(options.aoi),
         "align": options.align,
+        "nodata": options.nodata,
         "ignore": options.ignore,
         "tolerance": options.tolerance,
         "html": options.html and absolute(options.html),

@@ -9,7 +9,7 @@ from typing import Any
 from ..engine.fuse_job import DEFAULT_METHOD, METHODS
 from ..engine.job import PROBABILITY_TYPES, ClassArea
 from ..runners import in_process
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import absolute, entries, names, print_json, terminal_progress
 
 HELP = "rasters of probabilities into one class raster"
 
@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("output", help="class raster to write (uint8; 0 = unknown, 255 = nodata)")
     add("--class-names", nargs="+", default=[], help="a name for each band, or value=name")
     add("--align", action="store_true", help="warp inputs on another grid, bilinearly")
+    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE",
+        help="stored values that are no data, beside the files' own")  # fmt: skip
     add_fusion_arguments(parser)
 
 
@@ -57,8 +59,9 @@ def run(options: argparse.Namespace) -> int:
     """Fuse and tell what was made."""
     values = {
         "inputs": [absolute(path) for path in options.inputs],
-        "class_names": names(options.class_names),
+        "class_names": entries(options.class_names),
         "align": options.align,
+        "nodata": tuple(options.nodata),
         **fusion_values(options),
     }
     with terminal_progress(quiet=options.json or options.quiet) as progress:
@@ -77,7 +80,7 @@ def fusion_values(options: argparse.Namespace) -> dict[str, Any]:
         "output": absolute(options.output),
         "method": options.method,
         "priority": names(options.priority),
-        "thresholds": names(options.thresholds),
+        "thresholds": entries(options.thresholds),
         "unknown_threshold": options.unknown_threshold,
         **{name: path and absolute(path) for name, path in files.items()},
         "probability_type": options.probability_type,

@@ -11,7 +11,7 @@ from ..engine.landcover_job import CRF_CHOICES
 from ..engine.refine_job import UNKNOWN
 from ..runners import in_process
 from .fuse import add_fusion_arguments, fusion_values, tell_fusion
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import NODATA_HELP, absolute, names, print_json, terminal_progress
 
 HELP = "several models over a raster, fused and refined into one land-cover map"
 DEFAULT_MODEL = "aeroscapes"
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="the raster's bands (from 1) in the models' order; or a list a model: 1,2,3 4,3,2",
     )
+    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE", help=NODATA_HELP)
+    add("--crs", help="CRS of the image, as EPSG:n, where its file has none, or a wrong one")
     add(
         "--extent",
         nargs=4,
@@ -78,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
         "models": names(options.models),
         "classes": names(options.classes),
         "bands": tuple(options.bands),
+        "nodata": tuple(options.nodata),
+        "crs": options.crs,
         "extent": tuple(options.extent) if options.extent else None,
         **{name: getattr(options, name) for name in same},
         **fusion_values(options),

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
 from ..engine.errors import ModelError
 from ..engine.model_card import ModelCard
+from ..engine.model_info import facts, file_problems
 from ..engine.model_library import ModelLibrary, default_library
 from .terminal import print_json
 
@@ -18,7 +18,9 @@ HELP = "what models there are, or what one is"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("model", nargs="?", help="a model's name or folder; all models without it")
+    parser.add_argument(
+        "model", nargs="?", help="a model's name, folder or file; all models without it"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,12 +33,21 @@ def run(options: argparse.Namespace) -> int:
         for card in cards if not options.json else ():
             print(f"{card.name}: {card.title} ({', '.join(c.name for c in card.classes)})")
         return 0
-    described = _described(library.load(options.model))
+    from ..engine.open_model import open_model  # NumPy and the runtimes, for this command alone
+
+    card = open_model(options.model, library)
+    problems = file_problems(card)
+    for problem in filter(None, problems.values()):
+        print(f"warning: {problem}", file=sys.stderr)
     if options.json:
-        print_json(described)
-    else:
-        for key, value in described.items():
-            print(f"{key}: {value if isinstance(value, (str, int)) else json.dumps(value)}")
+        print_json({**_described(card), "intact": not any(problems.values())})
+        return 0
+    print(f"{card.title}. {card.description}")
+    for heading, fact in facts(card).items():
+        print(f"  {heading}: {fact}")
+    for one in card.classes:
+        print(f"  Class {one.value}: {one.name} ({one.color}), threshold {one.threshold:g}")
+    print(f"  Licence: {card.license}. {card.citation}".rstrip())
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..runners import in_process, spec_texts
 from ..runners.training_choices import AUTO, READERS, SPLITS
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import NODATA_HELP, absolute, names, print_json, terminal_progress
 
 HELP = "labelled images -> a data set to train on, with a split that does not leak"
 
@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--field", default="", help="field of the polygons that holds the class")
     add("--areas", help="polygons of the areas that are labelled whole")
     add("--bands", nargs="+", type=int, default=[], help="of the raster, from 1")
+    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE", help=NODATA_HELP)
+    add("--crs", help="CRS of the image, as EPSG:n, where its file has none, or a wrong one")
     add("--palette", help="csv of class names with colours or numbers")
     add("--classes", nargs="+", default=[], help="classes, or groups as green=grass,tree")
     add("--ignore", nargs="+", default=[], help="classes that neither teach nor count")
@@ -77,6 +79,8 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
         "field": options.field,
         "areas": path(options.areas),
         "bands": options.bands,
+        "nodata": options.nodata,
+        "crs": options.crs or "",
         "palette": path(options.palette),
         "classes": [group for text in options.classes for group in spec_texts.class_groups(text)],
         "ignore": list(names(options.ignore)),

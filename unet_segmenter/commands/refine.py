@@ -9,7 +9,7 @@ from typing import Any
 from ..engine.crf_settings import SOLVERS, CrfSettings
 from ..engine.refine_job import UNKNOWN
 from ..runners import in_process
-from .terminal import absolute, print_json, terminal_progress
+from .terminal import NODATA_HELP, absolute, print_json, terminal_progress
 
 HELP = "a map by the image that it was made from, with a dense CRF"
 
@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--labels", help="class raster to refine; give either it or --probability")
     add("--label-band", type=int, default=1, help="its band (default: %(default)s)")
     add("--bands", nargs="+", type=int, default=[], help="bands of the image (default: all)")
+    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE", help=NODATA_HELP)
+    add("--crs", help="CRS of the image, as EPSG:n, where its file has none, or a wrong one")
     low_high = ("LOW", "HIGH")
     add("--value-range", nargs=2, type=float, default=[], metavar=low_high,
         help="values of the image that stand for black and white")  # fmt: skip
@@ -62,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
         "labels": options.labels and absolute(options.labels),
         "label_band": options.label_band,
         "bands": options.bands,
+        "nodata": options.nodata,
+        "crs": options.crs,
         "value_range": options.value_range,
         **{name: getattr(options, name) for name in CRF_FLAGS},
         "unknown": options.unknown,

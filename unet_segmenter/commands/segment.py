@@ -7,7 +7,7 @@ import argparse
 
 from ..engine.job import PRECISIONS, PROBABILITY_TYPES, RUNTIMES, JobResult, JobSpec
 from ..runners import in_process
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import NODATA_HELP, absolute, names, print_json, terminal_progress
 
 HELP = "one model over a raster"
 DEFAULT_MODEL = "aeroscapes"
@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model-file", help="a model's folder or file; wins over --model")
     add("--classes", nargs="+", default=[], help="classes wanted; one gives a binary mask 0/1")
     add("--bands", nargs="+", type=int, help="the raster's bands (from 1) in the model's order")
+    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE", help=NODATA_HELP)
+    add("--crs", help="CRS of the image, as EPSG:n, where its file has none, or a wrong one")
     add(
         "--extent",
         nargs=4,
@@ -53,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         model=options.model_file or options.model,
         classes=names(options.classes),
         bands=tuple(options.bands or ()),
+        nodata=tuple(options.nodata),
+        crs=options.crs,
         extent=tuple(options.extent) if options.extent else None,
         aoi=options.aoi,
         threshold=options.threshold,

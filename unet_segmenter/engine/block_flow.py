@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Lock
 from typing import TypeVar
 
 from .errors import Cancelled
@@ -24,8 +25,12 @@ def read_compute_in_order(
     *,
     concurrency: int,
     cancelled: Callable[[], bool],
-) -> Iterator[tuple[Item, Result]]:
+    ended: Callable[[], None] = lambda: None,
+) -> Generator[tuple[Item, Result], None, None]:
     """Run `compute(read(item))` for each item, and yield the results in the items' order.
+
+    Close the generator (`contextlib.closing`) before what `read` reads from: after an error in
+    the loop over it, it would else still be reading.
 
     Parameters
     ----------
@@ -39,6 +44,8 @@ def read_compute_in_order(
         Number of computing threads. At most twice as many items, and one, are in flight.
     cancelled : callable
         Asked about ten times a second, by the thread that draws the results.
+    ended : callable
+        Called when no result is drawn any more, before what is being read is waited for.
 
     Yields
     ------
@@ -67,9 +74,21 @@ def read_compute_in_order(
         while flight:
             yield _first(flight, cancelled)
     finally:
+        ended()
         # Waited for: the caller closes its rasters next, and GDAL crashes on one closed midway.
         reader.shutdown(wait=True, cancel_futures=True)
         workers.shutdown(wait=False, cancel_futures=True)
+
+
+def one_at_a_time(function: Callable[[Item], Result]) -> Callable[[Item], Result]:
+    """The function for several threads, of which each waits for the others."""
+    lock = Lock()
+
+    def call(item: Item) -> Result:
+        with lock:
+            return function(item)
+
+    return call
 
 
 def _first(

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from .block_flow import read_compute_in_order
+from .block_flow import read_compute_in_order, stop_if
 from .block_store import BlockStore, Layer
+from .errors import OutputError
 from .geometry import PixelWindow, Shape2D
 from .progress import Progress
-from .raster import driver_of
+from .rasters.writer import driver_of
+from .side_files import is_ours, table_path
 from .text_files import check_folders
 from .tiling import Block
 
@@ -39,18 +41,21 @@ def check_outputs(outputs: Mapping[str, str], no_raster: tuple[str, ...] = NO_RA
     Raises
     ------
     OutputError
-        If a folder is missing or read-only, or no driver writes a raster's suffix.
+        If a folder is missing or read-only, no driver writes a raster's suffix, or there is a
+        side file of no raster that would be read as a part of ours.
     """
     check_folders(outputs)
     for name, path in outputs.items():
-        if name not in no_raster:
-            driver_of(Path(path))
-
-
-def source_state(files: Iterable[Path]) -> dict[str, list[int]]:
-    """Size and time of change of the files that a run reads, for its signature."""
-    states = {str(path): path.stat() for path in files if path.exists()}
-    return {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()}
+        if name in no_raster:
+            continue
+        raster = Path(path)
+        driver_of(raster)
+        table = table_path(raster)
+        if table.exists() and not raster.exists() and not is_ours(table, raster):
+            raise OutputError(
+                f"{table} lies there without its raster, and would be read as a part of the new "
+                f"{raster.name}. Move it away, or choose another output."
+            )
 
 
 @contextmanager
@@ -62,6 +67,7 @@ def unfinished_map(
     progress: Progress,
     *,
     resume: bool = True,
+    pixels: int | None = None,
 ) -> Iterator[BlockStore]:
     """Open the blocks of a run, those of an interrupted one among them.
 
@@ -82,13 +88,15 @@ def unfinished_map(
         Is told of blocks that are taken up.
     resume : bool
         Whether to take up, and to leave, blocks of an interrupted run.
+    pixels : int, optional
+        How many pixels of each band the run will write at most; all of them by default.
 
     Raises
     ------
     OutputError
         If the folder is not writable, the disk too full, or another run writes there.
     """
-    store = BlockStore(output.absolute(), shape, layers, signature, resume=resume)
+    store = BlockStore(output.absolute(), shape, layers, signature, resume=resume, pixels=pixels)
     try:
         with store:
             if store.finished:
@@ -115,6 +123,8 @@ def fill(
     region: PixelWindow,
     concurrency: int,
     batch: int = 1,
+    wanted: Callable[[Block], bool] | None = None,
+    ended: Callable[[], None] = lambda: None,
 ) -> None:
     """Compute the blocks that a store lacks: one thread reads ahead, one writes.
 
@@ -137,27 +147,44 @@ def fill(
         Number of computing threads.
     batch : int
         Blocks a call of `compute`.
+    wanted : callable, optional
+        Whether any pixel of a block is wanted; one of which none is costs no reading, no
+        computing, and no room. By default all are.
+    ended : callable
+        Called when the run ends, before what is being read is waited for.
 
     Raises
     ------
     Cancelled
         If the user stopped.
     """
-    done = len(store.finished)
-    progress.advance(done, total)
-    todo = (block for block in blocks if block.index not in store.finished)
+    progress.advance(len(store.finished), total)
+
+    def todo() -> Iterator[Block]:
+        for block in blocks:
+            if block.index in store.finished:
+                continue
+            if wanted is None or wanted(block):
+                yield block
+                continue
+            stop_if(progress.cancelled)
+            store.skip(block.index, block.write.relative_to(region))
+            progress.advance(len(store.finished), total)
+
     steps = read_compute_in_order(
-        _batches(todo, batch),
+        _batches(todo(), batch),
         lambda group: [read(block) for block in group],
         compute,
         concurrency=concurrency,
         cancelled=progress.cancelled,
+        ended=ended,
     )
-    for group, results in steps:
-        for block, arrays in zip(group, results, strict=True):
-            store.write(block.index, block.write.relative_to(region), arrays)
-        done += len(group)
-        progress.advance(done, total)
+    # Closed when a write fails, too: its thread reads from rasters that the caller closes next.
+    with closing(steps):
+        for group, results in steps:
+            for block, arrays in zip(group, results, strict=True):
+                store.write(block.index, block.write.relative_to(region), arrays)
+            progress.advance(len(store.finished), total)
 
 
 def _batches(blocks: Iterator[Block], size: int) -> Iterator[list[Block]]:

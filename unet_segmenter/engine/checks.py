@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, JobError
 from .geometry import PixelWindow
 from .model_card import ModelCard
-from .raster import RasterSource
+from .rasters.image import ImageSource
+from .rasters.source import RasterSource
 
 _STRAY_SHARE = 0.001
 _FARTHEST = 3.0
+_GDAL_TYPES = {"uint8": "Byte", **{name.lower(): name for name in (
+    "Int8", "UInt16", "Int16", "UInt32", "Int32", "Float32", "Float64",
+)}}  # fmt: skip
 
 
 def choose_bands(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) -> tuple[int, ...]:
@@ -49,13 +55,13 @@ def choose_bands(source: RasterSource, card: ModelCard, bands: tuple[int, ...]) 
 
 
 def check_values(
-    source: RasterSource, card: ModelCard, bands: tuple[int, ...], region: PixelWindow
+    source: ImageSource, card: ModelCard, bands: tuple[int, ...], region: PixelWindow
 ) -> list[str]:
     """Compare a sample of the raster's values with what the model was made for.
 
     Parameters
     ----------
-    source : RasterSource
+    source : ImageSource
         The raster.
     card : ModelCard
         The model.
@@ -75,17 +81,14 @@ def check_values(
         If the values are on another scale, or there is no data at all.
     """
     low, high = card.input.value_range
+    warnings = source.warnings((low, high), region)
     sample = source.sample(bands, (low, high), region).astype(np.float64)
     if not sample.size:
-        return [f"{source.path} seems to hold nothing but nodata."]
-    warnings = []
+        return [*warnings, f"{source.path} seems to hold nothing but nodata."]
     outside = float(np.mean((sample < low) | (sample > high)))
     found = f"values from {sample.min():g} to {sample.max():g}"
     wanted = f"the model {card.name} was made for {low:g} to {high:g}"
-    remedy = (
-        f"Rescale it first, for example: gdal_translate -ot Byte -scale {_stretch(sample)} "
-        f"{low:g} {high:g} INPUT OUTPUT"
-    )
+    remedy = f"Rescale it first, for example: {_rescaling(sample, source.dtype, card)}"
     if outside > _STRAY_SHARE:
         raise InputError(f"{source.path} ({source.dtype}) has {found}, but {wanted}. {remedy}")
     if outside > 0:
@@ -153,6 +156,34 @@ def check_resolution(source: RasterSource, card: ModelCard) -> list[str]:
     )
 
 
-def _stretch(sample: NDArray[np.float64]) -> str:
+def _rescaling(sample: NDArray[np.float64], dtype: str, card: ModelCard) -> str:
+    """The command that brings most of the values sampled to where the training images had theirs.
+
+    All others end within the model's range: with an exponent GDAL clips what it scales.
+    """
     low, high = np.percentile(sample, (0.5, 99.5))
-    return f"{low:g} {high:g}"
+    kind = dtype if dtype in card.input.data_type else card.input.data_type[0]
+    first, last = _usual_values(card, kind)
+    clip = "" if kind == "uint8" and (first, last) == (0, 255) else " -exponent 1"
+    return (
+        f"gdal_translate -ot {_GDAL_TYPES.get(kind, kind)} -scale {low:.9g} {high:.9g} "
+        f"{first:.9g} {last:.9g}{clip} INPUT OUTPUT"
+    )
+
+
+def _usual_values(card: ModelCard, kind: str) -> tuple[float, float]:
+    """Between which values most of those lie that the model was trained on.
+
+    Two standard deviations about the mean of each band, within the model's range; the range where
+    the scaling does not tell the values' spread.
+    """
+    low, high = card.input.value_range
+    mean, stddev = np.asarray(card.input.mean), np.asarray(card.input.stddev)
+    first, last = float((mean - 2 * stddev).min()), float((mean + 2 * stddev).max())
+    first, last = max(first, low), min(last, high)
+    if last - first < (high - low) / 100:
+        first, last = low, high
+    if np.issubdtype(kind, np.integer):
+        return math.ceil(first), math.floor(last)
+    # A hair inside, as the raster's type may round the last digit outwards.
+    return first + (last - first) * 1e-6, last - (last - first) * 1e-6

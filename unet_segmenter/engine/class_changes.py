@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from .block_flow import stop_if
 from .block_store import BlockStore
-from .components import strips_of
 from .legend import ClassLook
 from .model_card import NODATA_VALUE
 from .progress import Progress
@@ -32,13 +31,12 @@ def count_transitions(
         Asked whether to stop.
     """
     counts = np.zeros(256 * 256, np.int64)
-    for strip in strips_of(*store.shape):
+    for (_, old), (_, new) in zip(store.parts(before, 0), store.parts(after, 0), strict=True):
         stop_if(progress.cancelled)
-        old, new = (
-            store.read_rows(name, 0, strip.start, strip.stop).astype(np.intp)
-            for name in (before, after)
-        )
-        counts += np.bincount((old * 256 + new).ravel(), minlength=counts.size)
+        values = old.astype(np.intp) * 256 + new
+        counts += np.bincount(values.ravel(), minlength=counts.size)
+    # What is in no part has no data, before and after.
+    counts[-1] += store.shape.height * store.shape.width - counts.sum()
     return counts.reshape(256, 256)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .legend import ClassLook
 from .model_card import UNKNOWN_VALUE
-from .raster import RasterSource
+from .rasters.source import RasterSource
 from .reference import PALETTE
 
 _UNKNOWN = ClassLook(UNKNOWN_VALUE, "unknown", "#f2f2f2")

@@ -110,6 +110,10 @@ class Seams:
         self._crossing.append(crossing + base)
         return base, crossing
 
+    def gap(self) -> None:
+        """Tell that the next strip does not follow on the last one."""
+        self._bottom = None
+
     def component(self, piece: int) -> int:
         """The number of the component that a piece belongs to, as far as it is known yet."""
         root = piece

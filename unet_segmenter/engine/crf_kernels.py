@@ -22,8 +22,25 @@ _NOTHING = np.float32(-25)
 _ROWS = 256
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
-compiled: Any = njit(cache=True, nogil=True)
-compiled_fast: Any = njit(cache=True, nogil=True, fastmath=True)
+
+def _compiler(**options: bool) -> Any:
+    """A decorator that compiles at the first call, and keeps what it made where it can.
+
+    numba keeps it beside this file or in the user's cache (NUMBA_CACHE_DIR names another folder).
+    A user of a server may be able to write neither: then each run compiles anew, for some seconds.
+    """
+
+    def compiled(function: Any) -> Any:
+        try:
+            return njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:  # numba's word for "no folder to write to"
+            return njit(nogil=True, **options)(function)
+
+    return compiled
+
+
+compiled = _compiler()
+compiled_fast = _compiler(fastmath=True)
 
 
 @compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from .errors import Cancelled, InputError
 from .evaluate_job import ClassScores, EvaluateJob, EvaluateResult
 from .evaluation_report import class_rows, evaluation_page
 from .geometry import PixelWindow
+from .input_state import check_unchanged, source_state
 from .metrics import (
     counts_of_confusion,
     frequency_weighted_iou,
@@ -25,7 +26,10 @@ from .metrics import (
 )
 from .predictor import available_cores
 from .progress import Progress
-from .raster import AreaOfInterest, RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.options import SourceOptions
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .reference import ClassLooks, Reference, check_class_band, open_reference, read_classes
 from .text_files import check_folders, write_whole
 from .vector import read_polygons
@@ -54,7 +58,7 @@ def run_evaluate(job: EvaluateJob, progress: Progress) -> EvaluateResult:
     """
     check_folders(job.outputs())
     with gdal_settings(available_cores()), ExitStack() as stack:
-        source = stack.enter_context(RasterSource(job.input))
+        source = stack.enter_context(RasterSource(job.input, SourceOptions(job.nodata)))
         check_class_band(source, job.band)
         reference = open_reference(job, source, stack)
         aoi = None
@@ -63,7 +67,9 @@ def run_evaluate(job: EvaluateJob, progress: Progress) -> EvaluateResult:
         look = ClassLooks.of(job, source, reference)
         rows = BLOCK_SIZE + 2 * (job.tolerance + 1)
         stack.enter_context(gdal_settings(available_cores(), source.cache_for(rows)))
+        inputs = source_state((*source.files, *reference.files()))
         agreement = _compare(job, source, reference, aoi, progress)
+        check_unchanged(inputs)
         result = _result(job, agreement, look)
     for warning in result.warnings:
         progress.log("warning", warning)
@@ -109,9 +115,10 @@ def _compare(
         cancelled=progress.cancelled,
     )
     try:
-        for done, (_, counts) in enumerate(flow, 1):
-            agreement.add(counts)
-            progress.advance(done, len(windows), "Comparing")
+        with closing(flow):  # its thread reads from rasters that are closed next
+            for done, (_, counts) in enumerate(flow, 1):
+                agreement.add(counts)
+                progress.advance(done, len(windows), "Comparing")
     except Cancelled as error:
         raise Cancelled("The evaluation was cancelled; nothing was written.") from error
     if not agreement.pairs.any():

@@ -9,7 +9,9 @@ from .errors import JobError
 from .json_values import JsonJob, JsonValues
 from .metrics import BOUNDARY_TOLERANCE
 from .model_card import NODATA_VALUE
+from .name_lists import split_pair
 from .output_paths import check_paths
+from .rasters.options import check_nodata
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class EvaluateJob(JsonJob):
     class_names : tuple of str
         Names, each "value=name"; or, without "=", of the values 1, 2 ... in order. They come
         before the names that the rasters bring.
+    nodata : tuple of float
+        Values of the input that are no class, beside the file's own nodata.
     ignore : tuple of int
         Values of the reference that do not count, beside its nodata.
     tolerance : int
@@ -56,6 +60,7 @@ class EvaluateJob(JsonJob):
     html: str | None = None
     csv: str | None = None
     json: str | None = None
+    nodata: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run could honour."""
@@ -69,6 +74,7 @@ class EvaluateJob(JsonJob):
         if any(not 0 <= value <= NODATA_VALUE for value in self.ignore):
             raise JobError(f"Values to ignore lie from 0 to 255, but {list(self.ignore)} is given.")
         self.names()
+        check_nodata(self.nodata)
         check_paths(self.outputs(), (self.input, self.reference, self.aoi))
 
     def outputs(self) -> dict[str, str]:
@@ -80,8 +86,8 @@ class EvaluateJob(JsonJob):
         """The class names given, by value."""
         named: dict[int, str] = {}
         for place, text in enumerate(self.class_names, 1):
-            left, equals, right = text.partition("=")
-            value, name = (left.strip(), right.strip()) if equals else (str(place), text.strip())
+            value, name = split_pair(text)
+            value = str(place) if value is None else value
             if not (value.isdecimal() and int(value) < NODATA_VALUE and name):
                 raise JobError(
                     f"The class name {text!r} is malformed; write value=name, such as 1=vegetation."

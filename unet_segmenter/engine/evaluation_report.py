@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..version import plugin_version
 from .compare import Agreement
+from .csv_cells import plain_cell
 from .evaluate_job import ClassScores, EvaluateJob, EvaluateResult
 from .report_page import (
     bar,
@@ -74,14 +75,16 @@ def evaluation_page(job: EvaluateJob, result: EvaluateResult, agreement: Agreeme
 
 
 def class_rows(result: EvaluateResult) -> str:
-    """A row a class, as CSV; what is undefined is empty."""
+    """A row a class, as CSV; what is undefined is empty, and no name is a formula."""
     text = io.StringIO(newline="")
     keys = [f.name for f in dataclasses.fields(ClassScores)]
     writer = csv.DictWriter(text, keys, lineterminator="\r\n")
     writer.writeheader()
     for cls in result.classes:
         row = dataclasses.asdict(cls)
-        writer.writerow({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()})
+        writer.writerow(
+            {k: round(v, 6) if isinstance(v, float) else plain_cell(v) for k, v in row.items()}
+        )
     return text.getvalue()
 
 

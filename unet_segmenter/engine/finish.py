@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .block_flow import stop_if
 from .block_store import BlockStore
 from .geometry import PixelWindow
 from .job import JobResult, JobSpec
@@ -27,9 +28,12 @@ from .output_layers import (
 from .progress import Progress
 from .provenance import Ran, model_hash, provenance
 from .quicklook import draw_quicklook
-from .raster import RasterGrid, RasterSource
 from .raster_items import pairs_text
+from .rasters.grid import RasterGrid
+from .rasters.image import ImageSource
+from .rasters.options import nodata_tag
 from .summary import summary_page
+from .unfinished_folder import QUICKLOOK, SUMMARY
 
 _QUICKLOOK_SIDE = 1400
 
@@ -39,6 +43,7 @@ class FinishedMap:
     """What is known of a run when its last block is in."""
 
     job: JobSpec
+    source: ImageSource
     card: ModelCard
     classes: tuple[ModelClass, ...]
     grid: RasterGrid
@@ -88,7 +93,8 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
     result = _result(done, look, counts, store)
     if done.job.summary:
         made |= _report(result, done, store, look)
-    publish(made)
+    stop_if(progress.cancelled)
+    publish(made, store.inputs)
     return result
 
 
@@ -110,6 +116,7 @@ def _tags(done: FinishedMap) -> dict[str, str]:
     ]
     parameters = {
         **provenance(job.input, [Ran(done.card, done.bands, done.runtime, done.precision)]),
+        **nodata_tag(job.nodata),
         "CLASSES": pairs_text((c.value, c.name) for c in done.classes),
         "COLORS": pairs_text((c.name, c.color) for c in done.classes),
         "THRESHOLDS": pairs_text(thresholds),
@@ -151,13 +158,12 @@ def _report(
     """The HTML summary and the quick look of image beside mask."""
     summary = Path(str(done.job.summary)).absolute()
     picture = quicklook_path(summary)
-    with RasterSource(done.job.input) as source:
-        image, valid = source.overview(
-            done.bands, _QUICKLOOK_SIDE, done.card.input.value_range, done.region
-        )
+    image, valid = done.source.overview(
+        done.bands, _QUICKLOOK_SIDE, done.card.input.value_range, done.region
+    )
     mask = store.read_shrunk("OUTPUT", *valid.shape)
-    drawing = store.folder / "quicklook.png"
+    drawing = store.folder / QUICKLOOK
     draw_quicklook(image, valid, mask, look, done.card.input.value_range, drawing)
-    page = store.folder / "summary.html"
+    page = store.folder / SUMMARY
     page.write_text(summary_page(result, done.job, done.card, done.grid, drawing), "utf-8")
     return {drawing: picture, page: summary}

@@ -14,6 +14,7 @@ from .fuse_job import named_thresholds, unknown_text
 from .fuse_methods import COURSE_LARGEST_SUM, FusionRules
 from .legend import UNKNOWN_COLOR, ClassLook
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
+from .name_lists import join_names
 from .raster_items import pairs_text
 from .reference import PALETTE
 
@@ -128,7 +129,7 @@ class Fusion:
             "CLASSES": pairs_text(bands),
             "COLORS": pairs_text((c.name, c.color) for c in self.classes),
             "THRESHOLDS": pairs_text(zip(names, map(repr, limits))),
-            "PRIORITY": ",".join(self.classes[k].name for k in self.rules.order),
+            "PRIORITY": join_names((self.classes[k].name for k in self.rules.order), ","),
             "UNKNOWN_THRESHOLD": unknown_text(self.rules.unknown_threshold),
         }
 
@@ -270,7 +271,7 @@ def _refuse_unknown(what: str, wanted: Sequence[str], names: Sequence[str]) -> N
     if unknown:
         raise JobError(
             f"{what} names {', '.join(map(repr, unknown))}, which no input tells; the classes are "
-            f"{', '.join(names)}."
+            f"{join_names(names)}."
         )
 
 

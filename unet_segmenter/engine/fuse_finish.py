@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .block_flow import stop_if
 from .block_store import BlockStore
 from .finish import quicklook_path
 from .fuse_block import meanings_of
@@ -29,8 +30,9 @@ from .output_layers import (
 )
 from .progress import Progress
 from .quicklook import draw_quicklook
-from .raster import RasterGrid
+from .rasters.grid import RasterGrid
 from .refine_job import ClassChange
+from .unfinished_folder import QUICKLOOK, SUMMARY
 
 QUICKLOOK_SIDE = 1400
 
@@ -126,7 +128,8 @@ def finish_fusion(
     result = _result(done, store)
     if "SUMMARY" in done.outputs:
         made |= _report(result, done, store)
-    publish(made)
+    stop_if(progress.cancelled)
+    publish(made, store.inputs)
     return result
 
 
@@ -165,7 +168,7 @@ def _report(result: FuseResult, done: FinishedFusion, store: BlockStore) -> dict
     summary = Path(done.outputs["SUMMARY"]).absolute()
     beside = done.image(store)
     classes = store.read_shrunk("OUTPUT", *beside.valid.shape)
-    drawing, page = store.folder / "quicklook.png", store.folder / "summary.html"
+    drawing, page = store.folder / QUICKLOOK, store.folder / SUMMARY
     draw_quicklook(
         beside.pixels, beside.valid, classes, done.fusion.looks(), beside.value_range, drawing
     )

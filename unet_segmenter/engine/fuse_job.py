@@ -9,7 +9,9 @@ from typing import Any
 from .errors import JobError
 from .job import PROBABILITY_TYPES, ClassArea
 from .json_values import JsonJob, JsonValues
+from .name_lists import split_pair
 from .output_paths import check_paths
+from .rasters.options import check_nodata
 
 # Name -> what it does, in a line; `fuse_methods.FUSION_METHODS` has the functions.
 METHODS: dict[str, str] = {
@@ -45,6 +47,8 @@ class FuseJob(JsonJob):
     unknown_threshold : float, optional
         Probability below which no class is given; None gives none where no class claims the
         pixel by its own threshold.
+    nodata : tuple of float
+        Values of the inputs, as stored, that are no data, beside the files' own.
     align : bool
         Warp rasters on another grid to that of the first by bilinear interpolation, instead of
         refusing them.
@@ -77,6 +81,7 @@ class FuseJob(JsonJob):
     summary: str | None = None
     block_size: int | None = None
     resume: bool = True
+    nodata: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run could honour."""
@@ -89,6 +94,7 @@ class FuseJob(JsonJob):
         check_fusion_choice(self)
         if self.block_size is not None and self.block_size < 1:
             raise JobError(f"block size must be 1 or more, but it is {self.block_size}.")
+        check_nodata(self.nodata)
         check_paths(self.outputs(), self.inputs)
 
     def outputs(self) -> dict[str, str]:
@@ -174,8 +180,7 @@ def named_thresholds(texts: tuple[str, ...]) -> dict[str | None, float]:
     """
     found: dict[str | None, float] = {}
     for text in texts:
-        left, equals, right = str(text).rpartition("=")
-        name = left.strip() if equals else None
+        name, right = split_pair(text, last=True)
         try:
             limit = float(right)
         except ValueError:
@@ -183,7 +188,7 @@ def named_thresholds(texts: tuple[str, ...]) -> dict[str | None, float]:
         if not 0 <= limit <= 1 or name == "":
             raise JobError(
                 f"The threshold {text!r} is malformed; write one number from 0 to 1 for all "
-                "classes, or name=number, such as vegetation=0.4."
+                "classes, or name=number, such as vegetation=0.4 (a name with a comma in quotes)."
             )
         if name in found:
             raise JobError(f"THRESHOLDS has two for {name or 'all classes'}; give one.")

@@ -12,7 +12,7 @@ from ..version import plugin_version
 from . import report_page as report
 from .fuse_classes import Fusion
 from .fuse_job import METHODS, FuseResult
-from .raster import RasterGrid
+from .rasters.grid import RasterGrid
 from .refine_job import ClassChange
 
 

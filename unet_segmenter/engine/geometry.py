@@ -90,6 +90,10 @@ class PixelWindow:
             self.width + 2 * margin,
         )
 
+    def shift(self, rows: int, cols: int) -> PixelWindow:
+        """The window moved by so many rows down and columns to the right."""
+        return PixelWindow(self.row + rows, self.col + cols, self.height, self.width)
+
     def relative_to(self, origin: PixelWindow) -> PixelWindow:
         """The same pixels, counted from the first pixel of `origin`."""
         return PixelWindow(self.row - origin.row, self.col - origin.col, self.height, self.width)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .pixel_metric import PixelMetric
-from .raster import RasterGrid
+from .rasters.grid import RasterGrid
 from .vector import Polygons, moved, points_of, ring_owners
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from .errors import JobError
 from .json_values import JsonJob, JsonValues
 from .output_paths import check_paths
+from .rasters.options import SourceOptions, check_nodata
 
 RUNTIMES = ("auto", "openvino", "onnxruntime", "tensorflow")
 PRECISIONS = ("auto", "f32", "bf16")
@@ -32,6 +33,10 @@ class JobSpec(JsonJob):
         Names of the classes wanted; empty means all. One class gives a binary mask (0/1).
     bands : tuple of int
         Bands of the input (from 1) in the order of the model's bands; empty means the first ones.
+    nodata : tuple of float
+        Values that are no data, beside the file's own; see `rasters.options.SourceOptions`.
+    crs : str, optional
+        CRS of the input as WKT or "EPSG:n", where its file has none, or a wrong one.
     extent : tuple of float, optional
         xmin, ymin, xmax, ymax in the input's CRS; it is snapped outwards to the input's grid.
     aoi : str, optional
@@ -79,6 +84,8 @@ class JobSpec(JsonJob):
     confidence: str | None = None
     summary: str | None = None
     resume: bool = True
+    nodata: tuple[float, ...] = ()
+    crs: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no run could honour."""
@@ -95,6 +102,7 @@ class JobSpec(JsonJob):
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise JobError(f"The threshold must lie from 0 to 1, but it is {self.threshold}.")
         _check_extent(self.extent)
+        check_nodata(self.nodata)
         for name in ("block_size", "batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -103,6 +111,10 @@ class JobSpec(JsonJob):
             raise JobError(f"The halo must be 0 or more, but it is {self.halo}.")
         check_paths(self.outputs(), (self.input,), "the input")
         check_paths(self.outputs(), (self.aoi,), "the area of interest")
+
+    def source_options(self) -> SourceOptions:
+        """How the input is to be read."""
+        return SourceOptions(self.nodata, self.crs, self.bands)
 
     def outputs(self) -> dict[str, str]:
         """Path of each file asked for, by output name."""

@@ -6,14 +6,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from .errors import JobError
+from .typed_json import from_json
 
 if TYPE_CHECKING:  # QGIS's own Python may lack it
     from typing_extensions import Self
-
-Job = TypeVar("Job", bound="JsonJob")
 
 # Fields that change what is written beside the raster or how, not which pixels result.
 _WITHOUT_INFLUENCE = ("summary", "resume")
@@ -37,17 +35,9 @@ class JsonJob(JsonValues):
         Raises
         ------
         JobError
-            If a field is unknown, missing, or of the wrong kind.
+            If a field is unknown, missing, or of another type than its annotation.
         """
-        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        unknown = sorted(set(content) - known)
-        if unknown:
-            raise JobError(f"The job has unknown fields: {', '.join(unknown)}.")
-        content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        try:
-            return cls(**content)
-        except TypeError as error:
-            raise JobError(f"The job is incomplete or malformed: {error}.") from error
+        return from_json(cls, content)
 
     def fingerprint(self) -> str:
         """Short hash of everything in the job that decides which blocks result."""

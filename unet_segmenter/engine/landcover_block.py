@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +17,11 @@ from .geometry import PixelWindow
 from .landcover_plan import LandcoverPlan, Network, Reading
 from .majority import majority_filter
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
-from .raster import RasterSource
 from .refine import refine, refine_block, unary_from_labels
 from .refine_blocks import BEFORE
 from .segment_block import BlockPixels, SegmentBlock
-from .shares import FloatArray, decode_shares, encode_shares
+from .shares import FloatArray, rounded_shares
+from .staged_network import StagedNetwork
 from .tiling import Block
 
 ByteArray = NDArray[np.uint8]
@@ -57,7 +57,7 @@ class LandcoverPixels:
     valid : ndarray of bool, shape of the field
         Which have data, wherever they lie: they lend context to the refinement.
     read : dict
-        Pixels by what networks read; empty where nothing is wanted.
+        Pixels by what networks read.
     """
 
     field: PixelWindow
@@ -95,30 +95,44 @@ class Refinement:
 
 
 class LandcoverReader:
-    """Reads what blocks need; called by one thread only."""
+    """Reads what blocks need; called by one thread only.
 
-    def __init__(self, plan: LandcoverPlan, source: RasterSource) -> None:
-        self._plan, self._source = plan, source
+    Parameters
+    ----------
+    plan : LandcoverPlan
+        What is settled.
+    read : callable
+        Reads a window as a network does.
+    staged : sequence of StagedNetwork
+        Networks in parts, which read ahead for themselves.
+    """
+
+    def __init__(
+        self,
+        plan: LandcoverPlan,
+        read: Callable[[tuple[Reading, PixelWindow]], tuple[NDArray[np.generic], Mask]],
+        staged: Sequence[StagedNetwork],
+    ) -> None:
+        self._plan, self._read, self._staged = plan, read, staged
 
     def __call__(self, block: Block) -> LandcoverPixels:
         """Pixels of a block, each band set read once."""
         plan, field = self._plan, self._plan.field(block)
         wanted = plan.aoi.mask(field) if plan.aoi else np.ones(field.shape, bool)
         write = plan.written(block)
-        if not wanted[write.relative_to(field).slices].any():
-            # Outside the area of interest: not even read.
-            nothing = np.zeros(field.shape, bool)
-            return LandcoverPixels(field, write, nothing, nothing, {})
         windows: dict[Reading, PixelWindow] = {}
         for network in plan.networks:
-            for tile in plan.tiles(network, field):
-                known = windows.get(network.reading, field)
+            windows.setdefault(network.reading, field)
+            for tile in () if network.in_parts else plan.tiles(network, field):
+                known = windows[network.reading]
                 windows[network.reading] = _around(known, tile.read)
         read = {
-            reading: Pixels(window, *self._source.read(window, reading.bands, reading.value_range))
+            reading: Pixels(window, *self._read((reading, window)))
             for reading, window in windows.items()
         }
         valid = np.logical_and.reduce([pixels.part(field)[1] for pixels in read.values()])
+        for staged in self._staged:
+            staged.read_ahead(field)
         return LandcoverPixels(field, write, wanted & valid, valid, read)
 
 
@@ -163,11 +177,16 @@ class LandcoverBlock:
             self._predicted(network, run, block)
             for network, run in zip(self.plan.networks, self.runs)
         ]
-        planes = np.stack([by_network[n][k] for n, k in self.plan.channels])
+        if self.plan.channels == tuple((0, k) for k in range(len(by_network[0]))):
+            planes = by_network[0]  # as they are: no copy
+        else:
+            planes = np.stack([by_network[n][k] for n, k in self.plan.channels])
         return np.moveaxis(self._as_written(planes, block.valid), 0, -1)
 
     def _predicted(self, network: Network, run: SegmentBlock, block: LandcoverPixels) -> FloatArray:
         """Probabilities (K, H, W) of the field by one network."""
+        if isinstance(run.run, StagedNetwork):
+            return run.run.probabilities(block.field, network.classes)
         pixels = block.read[network.reading]
         planes = np.zeros((len(network.classes), *block.field.shape), np.float32)
         for tile in self.plan.tiles(network, block.field):
@@ -180,10 +199,7 @@ class LandcoverBlock:
 
     def _as_written(self, planes: FloatArray, valid: Mask) -> FloatArray:
         """Shares as a raster of the type of the probabilities gives them back."""
-        if self.fuse.share_type == "float32":
-            return planes
-        steps: ByteArray = encode_shares(planes, valid, "uint8").astype(np.uint8, copy=False)
-        return decode_shares(steps)[0]
+        return planes if self.fuse.share_type == "float32" else rounded_shares(planes, valid)
 
     def _refined(self, block: LandcoverPixels, probabilities: FloatArray) -> ByteArray:
         """Classes of the written window, after CRF and majority filter.

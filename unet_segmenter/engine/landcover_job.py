@@ -18,6 +18,7 @@ from .fuse_job import (
 from .job import PRECISIONS, RUNTIMES
 from .json_values import JsonJob
 from .output_paths import check_paths
+from .rasters.options import SourceOptions, check_nodata
 from .refine_job import UNKNOWN, ClassChange
 
 MAX_MAJORITY_RADIUS = 100
@@ -47,6 +48,10 @@ class LandcoverJob(JsonJob):
     bands : tuple of str
         Bands of the input (from 1) in the order of the models' bands: one list for all models,
         as ("3", "2", "1"), or one a model, as ("1,2,3", "4,3,2"); empty means the first ones.
+    nodata : tuple of float
+        Values that are no data, beside the file's own; see `rasters.options.SourceOptions`.
+    crs : str, optional
+        CRS of the input as WKT or "EPSG:n", where its file has none, or a wrong one.
     extent : tuple of float, optional
         xmin, ymin, xmax, ymax in the input's CRS; it is snapped outwards to the input's grid.
     aoi : str, optional
@@ -116,6 +121,8 @@ class LandcoverJob(JsonJob):
     probability_type: str = "uint8"
     summary: str | None = None
     resume: bool = True
+    nodata: tuple[float, ...] = ()
+    crs: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no run could honour."""
@@ -138,6 +145,7 @@ class LandcoverJob(JsonJob):
         check_fusion_choice(self)
         self._check_numbers()
         check_paths(self.outputs(), (self.input, self.aoi))
+        check_nodata(self.nodata)
         self.band_lists()
         self.crf_settings()
 
@@ -170,6 +178,11 @@ class LandcoverJob(JsonJob):
             gt_prob=self.gt_prob,
         )
         return settings if self.crf == "default" else None
+
+    def source_options(self) -> SourceOptions:
+        """How the input is to be read."""
+        named = {band for bands in self.band_lists() for band in bands}
+        return SourceOptions(self.nodata, self.crs, tuple(sorted(named)))
 
     def band_lists(self) -> tuple[tuple[int, ...], ...]:
         """Bands of each model; an empty list takes the first ones.

@@ -14,7 +14,10 @@ from .landcover_job import LandcoverJob
 from .model_card import ModelCard, ModelClass
 from .model_library import ModelLibrary
 from .open_model import open_model
-from .raster import AreaOfInterest, RasterGrid, RasterSource
+from .predictor import runs_in_parts
+from .rasters.grid import RasterGrid
+from .rasters.image import ImageSource
+from .rasters.polygons import AreaOfInterest
 from .region import wanted_area, wanted_region
 from .tiling import Block, BlockGrid
 
@@ -43,12 +46,15 @@ class Network:
         Channels wanted of it, those of all models.
     halo : int
         Context in px.
+    in_parts : bool
+        Whether it is run in parts, each with its own context, and reads what it needs itself.
     """
 
     card: ModelCard
     reading: Reading
     classes: tuple[ModelClass, ...]
     halo: int
+    in_parts: bool = False
 
     def window(self, shape: Shape2D, most: Shape2D) -> Shape2D:
         """Shape of its windows, such that one covers a field of `most` px wherever it lies."""
@@ -126,6 +132,19 @@ class LandcoverPlan:
         """The pixels of a block."""
         return self._on_grid(block.write)
 
+    def wants(self, block: Block) -> bool:
+        """Whether any pixel of a block lies in the area of interest."""
+        return self.aoi is None or self.aoi.meets(self.written(block))
+
+    def wanted_pixels(self) -> int:
+        """At most so many pixels are written."""
+        aoi = self.aoi
+        return sum(
+            block.write.pixels
+            for block in self.blocks
+            if aoi is None or aoi.may_meet(self.written(block))
+        )
+
     def window(self, network: Network) -> Shape2D:
         """Shape of a network's windows."""
         return network.window(self.grid.shape, self.blocks.read_shape)
@@ -139,7 +158,7 @@ class LandcoverPlan:
         return PixelWindow(row, col, window.height, window.width)
 
 
-def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrary) -> LandcoverPlan:
+def plan_landcover(job: LandcoverJob, source: ImageSource, library: ModelLibrary) -> LandcoverPlan:
     """Settle a run.
 
     Raises
@@ -159,7 +178,8 @@ def plan_landcover(job: LandcoverJob, source: RasterSource, library: ModelLibrar
             continue
         reading = Reading(choose_bands(source, card, bands), card.input.value_range)
         halo = card.halo if job.halo is None else job.halo
-        place = _joined(networks, Network(card, reading, classes, halo))
+        in_parts = runs_in_parts(card, job.runtime, source.grid.shape, halo=job.halo, flips=job.tta)
+        place = _joined(networks, Network(card, reading, classes, halo, in_parts))
         runs.append((card, place))
         first = len(networks[place].classes) - len(classes)
         channels += [(place, first + k) for k in range(len(classes))]

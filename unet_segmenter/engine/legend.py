@@ -49,16 +49,20 @@ def colors(looks: tuple[ClassLook, ...]) -> dict[int, tuple[int, int, int, int]]
     return {look.value: (*look.rgb, 255) for look in looks}
 
 
-def qml_style(looks: tuple[ClassLook, ...]) -> str:
-    """A QGIS layer style: each class in its colour, and 0, no class, transparent."""
+def qml_style(looks: tuple[ClassLook, ...], mark: str = "") -> str:
+    """A QGIS layer style: each class in its colour, and 0, no class, transparent.
+
+    The mark, if any, is kept in a comment.
+    """
     entries = "\n".join(
         f'        <paletteEntry value="{look.value}" color="{look.color}" '
         f'label="{html.escape(look.name)}" '
         f'alpha="{0 if look.value == UNKNOWN_VALUE else 255}"/>'
         for look in looks
     )
+    comment = f"<!-- {mark} -->\n" if mark else ""
     return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis version="3.22" styleCategories="Symbology">
+{comment}<qgis version="3.22" styleCategories="Symbology">
   <pipe>
     <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
       <rasterTransparency/>
@@ -75,9 +79,10 @@ def qml_style(looks: tuple[ClassLook, ...]) -> str:
 """
 
 
-def attribute_table(looks: tuple[ClassLook, ...]) -> str:
+def attribute_table(looks: tuple[ClassLook, ...], mark: str = "") -> str:
     """GDAL's side file with category names and a raster attribute table.
 
+    The mark, if any, is kept in an item of metadata, which stays when GDAL adds statistics.
     The usages are those of GDALRATFieldUsage: 5 value, 2 name, 6 red, 7 green, 8 blue.
     """
     by_value = {look.value: look.name for look in looks}
@@ -98,8 +103,13 @@ def attribute_table(looks: tuple[ClassLook, ...]) -> str:
         + "</Row>"
         for index, look in enumerate(looks)
     )
+    item = (
+        f'  <Metadata domain="UNET_SEGMENTER"><MDI key="WRITTEN">{mark}</MDI></Metadata>\n'
+        if mark
+        else ""
+    )
     return f"""<PAMDataset>
-  <PAMRasterBand band="1">
+{item}  <PAMRasterBand band="1">
     <CategoryNames>
 {names}
     </CategoryNames>

@@ -49,10 +49,25 @@ class BinaryCounts:
         ignore : int
             Label of pixels that do not count.
         """
-        kept = labels != ignore
-        truth = labels[kept][:, None] == np.arange(1, claimed.shape[-1] + 1)
-        claim = claimed[kept]
-        hit, claims, trues = (part.sum(axis=0) for part in (claim & truth, claim, truth))
+        truth = labels[..., None] == np.arange(1, claimed.shape[-1] + 1)
+        return cls.of_answers(claimed, truth, (labels != ignore)[..., None])
+
+    @classmethod
+    def of_answers(
+        cls, claimed: NDArray[np.bool_], truth: NDArray[np.bool_], known: NDArray[np.bool_]
+    ) -> BinaryCounts:
+        """Count one-vs-rest masks whose truth is known of some classes only.
+
+        Parameters
+        ----------
+        claimed, truth : ndarray of bool, shape (..., K)
+            Whether a pixel is claimed for each class, and whether it is of the class.
+        known : ndarray of bool, shape (..., K) or (..., 1)
+            Whether the truth is known.
+        """
+        axes = tuple(range(claimed.ndim - 1))
+        claim, true = claimed & known, truth & known
+        hit, claims, trues = (part.sum(axis=axes) for part in (claim & true, claim, true))
         return cls(hit, claims - hit, trues - hit)
 
     def __add__(self, other: BinaryCounts) -> BinaryCounts:
@@ -204,8 +219,8 @@ class BoundaryCounts:
         ----------
         claimed, true : ndarray of bool, shape (H, W, K)
             Masks of the prediction and of the truth.
-        known : ndarray of bool, shape (H, W)
-            Pixels that count.
+        known : ndarray of bool, shape (H, W) or (H, W, K)
+            Pixels that count, of all classes or of each.
         tolerance : int
             Distance in px at which boundaries still meet.
         crop : tuple of slice, optional
@@ -219,8 +234,9 @@ class BoundaryCounts:
         """
         columns = []
         for k in range(claimed.shape[-1]):
-            ours = _boundary(claimed[..., k], known)
-            theirs = _boundary(true[..., k], known)
+            counted = known if known.ndim == 2 else known[..., k]
+            ours = _boundary(claimed[..., k], counted)
+            theirs = _boundary(true[..., k], counted)
             parts = ours, ours & _near(theirs, tolerance), theirs, theirs & _near(ours, tolerance)
             columns.append([int((part if crop is None else part[crop]).sum()) for part in parts])
         counts = np.array(columns, np.int64).reshape(-1, 4).T

@@ -7,6 +7,7 @@ is data: loading one reads JSON, compares hashes, and never runs code that a mod
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -15,17 +16,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .card_schema import check_card
 from .errors import JobError, ModelError
 from .geometry import ceil_to
+from .name_lists import join_names
+from .onnx_files import external_files
+from .stages import Cuts
 
 CARD_NAME = "card.json"
 FORMAT = "unet-segmenter-card"
 FORMAT_VERSION = 1
 ACTIVATIONS = ("sigmoid", "softmax")
-FILE_FORMATS = ("onnx", "keras")
+# "onnx-data": a file in which an ONNX file of the same model keeps weights.
+FILE_FORMATS = ("onnx", "keras", "onnx-data")
 DIM_ORDERS = ("nchw", "nhwc")
 NODATA_VALUE = 255
 UNKNOWN_VALUE = 0
+# In px: no window of a raster that a machine can hold is larger.
+LARGEST_CONTEXT = 16384
+_TEXTS = ("name", "version", "title", "description", "license", "citation")
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class ModelClass:
     Parameters
     ----------
     value : int
-        Its id in masks, 0-254.
+        Its id in masks, 1-254.
     name, color : str
         Its name, and its colour as "#rrggbb".
     channel : int
@@ -79,23 +88,16 @@ class ModelClass:
 
     def __post_init__(self) -> None:
         """Refuse values that a mask cannot hold."""
-        if not isinstance(self.name, str) or not self.name:
-            raise ModelError(f"class name {self.name!r} is not a text")
-        if not isinstance(self.value, int) or not isinstance(self.channel, int):
-            raise ModelError(
-                f"class {self.name}: value {self.value!r} or channel {self.channel!r} is of the "
-                "wrong kind, they are whole numbers"
-            )
-        if not 0 <= self.value < NODATA_VALUE:
-            raise ModelError(f"class {self.name}: value {self.value} is not in 0-254")
+        if not self.name.strip():
+            raise ModelError(f"the class of the value {self.value} has no name")
+        if not UNKNOWN_VALUE < self.value < NODATA_VALUE:
+            raise ModelError(f"class {self.name}: value {self.value} is not in 1-254")
         if not 0 <= self.threshold <= 1:
             raise ModelError(f"class {self.name}: threshold {self.threshold} is not in 0-1")
         if self.channel < 0:
             raise ModelError(f"class {self.name}: channel {self.channel} is negative")
         if not re.fullmatch("#[0-9A-Fa-f]{6}", self.color):
             raise ModelError(f"class {self.name}: colour {self.color!r} is not #rrggbb")
-        if self.part_of is not None and not isinstance(self.part_of, str):
-            raise ModelError(f"class {self.name}: part_of {self.part_of!r} is not a class name")
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ class ModelFile:
             raise ModelError(f"file {self.name}: dim_order {self.dim_order!r} is unknown")
         if Path(self.name).name != self.name or self.name in ("", "..") or "\\" in self.name:
             raise ModelError(f"file {self.name!r} is not a plain file name")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ModelError(f"file {self.name}: sha256 {self.sha256!r} is not 64 hex digits")
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,8 @@ class ModelCard:
         Side in px of the only window that the network takes; None where it takes any.
     bf16_verified : bool
         Whether its masks were measured to agree in bfloat16.
+    cuts : Cuts, optional
+        The parts that the network can be run in, each with its own context.
     details : dict
         The rest of the card: sources, training, metrics.
     """
@@ -205,6 +211,7 @@ class ModelCard:
     files: tuple[ModelFile, ...]
     fixed_size: int | None = None
     bf16_verified: bool = False
+    cuts: Cuts | None = None
     details: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -219,10 +226,15 @@ class ModelCard:
                 raise ModelError(f"two classes share a {attribute}")
         if self.divisor < 1 or self.halo < 0 or self.theoretical_halo < 0:
             raise ModelError("divisor must be 1 or more, halo and theoretical_halo 0 or more")
+        if max(self.divisor, self.halo, self.theoretical_halo) > LARGEST_CONTEXT:
+            raise ModelError(
+                f"divisor, halo and theoretical_halo must be {LARGEST_CONTEXT} px at most"
+            )
         if not self.files:
             raise ModelError("it names no file of weights")
         self._check_parts()
         self._check_fixed_size()
+        self._check_cuts()
 
     def _check_parts(self) -> None:
         named = {c.name: c for c in self.classes}
@@ -247,10 +259,25 @@ class ModelCard:
         size = self.fixed_size
         if size is None:
             return
-        if not isinstance(size, int) or size % self.divisor:
+        if size % self.divisor:
             raise ModelError(f"fixed_size {size!r} is not a multiple of the divisor {self.divisor}")
         if size < 2 * ceil_to(self.halo, self.divisor) + self.divisor:
             raise ModelError(f"the halo of {self.halo} px leaves nothing of fixed_size {size} px")
+
+    def _check_cuts(self) -> None:
+        cuts = self.cuts
+        if cuts is None:
+            return
+        if self.fixed_size is not None:
+            raise ModelError("cuts: a network of a fixed size cannot be cut")
+        if max(part.halo for part in cuts.parts) > LARGEST_CONTEXT:
+            raise ModelError(f"cuts: a part's halo must be {LARGEST_CONTEXT} px at most")
+        if any(self.divisor % part.divisor for part in cuts.parts):
+            raise ModelError(f"cuts: a part's divisor does not divide the network's {self.divisor}")
+        if cuts.image.channels != len(self.input.bands):
+            raise ModelError(f"cuts: the image has {cuts.image.channels} channels, not a band each")
+        if max(c.channel for c in self.classes) >= cuts.logits.channels:
+            raise ModelError(f"cuts: {cuts.logits.name} has too few channels for the classes")
 
     @classmethod
     def load(cls, path: str | Path) -> ModelCard:
@@ -273,7 +300,7 @@ class ModelCard:
             raise ModelError(f"{path} is no model: there is no {CARD_NAME} in {folder}.")
         try:
             content = json.loads(card.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"The model card {card} cannot be read: {error}.") from error
         try:
             return cls.from_json(content, folder)
@@ -292,12 +319,39 @@ class ModelCard:
                 f"its format version is {content.get('format_version')}, this plugin reads "
                 f"{FORMAT_VERSION}"
             )
-        try:
-            return _card_from(content, folder)
-        except KeyError as error:
-            raise ModelError(f"{error} is missing") from error
-        except (TypeError, ValueError, IndexError, AttributeError) as error:
-            raise ModelError(f"a value is of the wrong kind ({error})") from error
+        check_card(content)
+        return _card_from(content, folder)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of a card.json that `from_json` makes the same card of."""
+        given = self.input
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **self.details,
+            **{key: getattr(self, key) for key in _TEXTS},
+            "input": {
+                "bands": list(given.bands),
+                "data_type": list(given.data_type),
+                "value_range": list(given.value_range),
+                "value_scaling": {
+                    "type": "z-score",
+                    "mean": list(given.mean),
+                    "stddev": list(given.stddev),
+                },
+                "gsd_range": None if given.gsd_range is None else list(given.gsd_range),
+            },
+            "output": {
+                "activation": self.activation,
+                "classes": [dataclasses.asdict(c) for c in self.classes],
+            },
+            "divisor": self.divisor,
+            "halo": self.halo,
+            "theoretical_halo": self.theoretical_halo,
+            "files": [dataclasses.asdict(file) for file in self.files],
+            "fixed_size": self.fixed_size,
+            **({} if self.cuts is None else {"cuts": dataclasses.asdict(self.cuts)}),
+        }
 
     def select(self, names: tuple[str, ...]) -> tuple[ModelClass, ...]:
         """The classes of the given names in the card's order; all for no names.
@@ -312,7 +366,7 @@ class ModelCard:
         if unknown:
             raise JobError(
                 f"The model {self.name} has no class {', '.join(map(repr, unknown))}; "
-                f"it has {', '.join(known)}."
+                f"it has {join_names(known)}."
             )
         return tuple(c for c in self.classes if not names or c.name in names)
 
@@ -326,11 +380,26 @@ class ModelCard:
     def checked_path(self, file: ModelFile) -> Path:
         """Path of one of the card's files, after a look at its hash.
 
+        The files in which an ONNX file keeps weights are looked at with it.
+
         Raises
         ------
         ModelError
-            If the file is absent or not the one that the card describes.
+            If one of them is absent, not named by the card, or not the one that it describes.
         """
+        path = self._checked(file)
+        for name in external_files(path) if file.format == "onnx" else ():
+            beside = next((f for f in self.files if f.name == name), None)
+            if beside is None:
+                raise ModelError(
+                    f"{path} keeps weights in {name}, of which its card has no hash, so that they "
+                    "could be exchanged unseen. Save the model again as one file, or add the file "
+                    'to "files" of the card with the format "onnx-data".'
+                )
+            self._checked(beside)
+        return path
+
+    def _checked(self, file: ModelFile) -> Path:
         path = self.folder / file.name
         if not path.is_file():
             raise ModelError(f"The model {self.name} lacks its file {path}. Get the model again.")
@@ -359,33 +428,26 @@ def _card_from(content: dict[str, Any], folder: Path) -> ModelCard:
         raise ModelError(f"value_scaling {scaling['type']!r} is unknown; z-score is known")
     gsd = card_input.get("gsd_range")
     known = set(ModelCard.__dataclass_fields__) - {"details"}
-    for key in ("precision", "training", "metrics"):
-        if not isinstance(content.get(key, {}), dict):
-            raise ModelError(f"{key} is not an object")
     return ModelCard(
         folder=folder,
-        name=str(content["name"]),
-        version=str(content["version"]),
-        title=str(content["title"]),
-        description=str(content["description"]),
-        license=str(content["license"]),
-        citation=str(content["citation"]),
+        **{key: content[key] for key in _TEXTS},
         input=ModelInput(
-            bands=tuple(map(str, card_input["bands"])),
-            data_type=tuple(map(str, card_input["data_type"])),
+            bands=tuple(card_input["bands"]),
+            data_type=tuple(card_input["data_type"]),
             value_range=_pair(card_input["value_range"]),
             mean=tuple(map(float, scaling["mean"])),
             stddev=tuple(map(float, scaling["stddev"])),
             gsd_range=None if gsd is None else _pair(gsd),
         ),
-        activation=str(output["activation"]),
+        activation=output["activation"],
         classes=tuple(_class_from(c) for c in output["classes"]),
-        divisor=int(content["divisor"]),
-        halo=int(content["halo"]),
-        theoretical_halo=int(content["theoretical_halo"]),
+        divisor=content["divisor"],
+        halo=content["halo"],
+        theoretical_halo=content["theoretical_halo"],
         files=tuple(ModelFile(**file) for file in content["files"]),
         fixed_size=content.get("fixed_size"),
         bf16_verified="bf16" in content.get("precision", {}),
+        cuts=Cuts.from_json(content["cuts"]) if content.get("cuts") else None,
         details={key: value for key, value in content.items() if key not in known},
     )
 

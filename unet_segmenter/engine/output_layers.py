@@ -8,8 +8,9 @@ path), so equal runs give equal bytes.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,15 +21,16 @@ from ..version import plugin_version
 from .block_flow import stop_if
 from .block_store import BlockStore
 from .errors import OutputError
+from .input_state import check_unchanged
 from .job import ClassArea
 from .legend import ClassLook, attribute_table, colors, qml_style
 from .model_card import NODATA_VALUE
 from .progress import Progress
-from .raster import RasterGrid, driver_of, write_raster
+from .rasters.grid import RasterGrid
+from .rasters.writer import driver_of, write_raster
 from .raw_image import BandImage
 from .shares import PROBABILITY_STEPS
-
-_ROWS_AT_ONCE_BYTES = 16 << 20
+from .side_files import is_foreign_style, mark_of, stale_files, style_path, table_path
 
 
 @dataclass(frozen=True)
@@ -107,32 +109,51 @@ def write_layers(
         write_raster(_band_image(store, name, meaning, tags), grid, raster, threads)
         if meaning.looks:
             _write_sidecars(raster, meaning.looks)
+        if meaning.looks and is_foreign_style(target):
+            style_path(raster).unlink()
+            progress.log(
+                "warning",
+                f"{style_path(target)} is no style that this plugin wrote for {target.name}, so it "
+                "stays as it is. QGIS may show the map by it; load the map's own colours from its "
+                "colour table.",
+            )
         made |= {path: target.with_name(path.name) for path in _raster_last(whole, raster)}
+    stop_if(progress.cancelled)  # a cancel while the last raster was written is no success
     return made
 
 
-def publish(made: Mapping[Path, Path]) -> None:
-    """Move finished files to their names.
+def publish(made: Mapping[Path, Path], inputs: Mapping[str, Sequence[int]]) -> None:
+    """Move finished files to their names; side files of earlier ones there go.
 
     Parameters
     ----------
     made : dict
         Where each file is to go, by where it is.
+    inputs : dict
+        What `source_state` gave when the run began.
 
     Raises
     ------
+    InputError
+        If a file was changed while the run read it.
     OutputError
         If one there cannot be replaced.
     """
+    check_unchanged(inputs)
+    targets = set(made.values())
     for source, target in made.items():
+        for stale in stale_files(target):
+            if stale not in targets:
+                _remove(stale)
         _move(source, target)
 
 
 def histogram(store: BlockStore, name: str, band: int = 0) -> NDArray[np.int64]:
     """How many pixels of a uint8 band hold each of the 256 values."""
     counts = np.zeros(256, np.int64)
-    for rows in _strips(store, name, band):
-        counts += np.bincount(rows.ravel(), minlength=256)
+    for _, values in store.parts(name, band):
+        counts += np.bincount(values.ravel(), minlength=256)
+    counts[NODATA_VALUE] += store.shape.height * store.shape.width - counts.sum()
     return counts
 
 
@@ -153,11 +174,15 @@ def ground_areas(
         return None
     if metric.is_uniform:
         return counts.astype(np.float64) * float(metric.lattice.mean())
-    total, start = np.zeros(256), 0
-    for rows in _strips(store, name, 0):
-        weights = np.broadcast_to(metric.areas(start, start + len(rows)), rows.shape)
-        total += np.bincount(rows.ravel(), weights.ravel(), minlength=256)
-        start += len(rows)
+    total = np.zeros(256)
+    for window, values in store.parts(name, 0):
+        weights = metric.areas(window.row, window.row_stop)
+        if weights.shape[1] > 1:
+            weights = weights[:, window.col : window.col_stop]
+        weights = np.broadcast_to(weights, values.shape)
+        total += np.bincount(values.ravel(), weights.ravel(), minlength=256)
+    if not store.is_full:
+        total[NODATA_VALUE] += metric.total() - total.sum()
     return total
 
 
@@ -179,13 +204,6 @@ def class_areas(
     )
 
 
-def _strips(store: BlockStore, name: str, band: int) -> Iterator[NDArray[np.generic]]:
-    height, width = store.shape
-    step = max(1, _ROWS_AT_ONCE_BYTES // (width * 8))
-    for start in range(0, height, step):
-        yield store.read_rows(name, band, start, min(start + step, height))
-
-
 def _band_image(
     store: BlockStore, name: str, meaning: LayerMeaning, tags: Mapping[str, str]
 ) -> BandImage:
@@ -201,6 +219,7 @@ def _band_image(
         colors=colors(meaning.looks),
         statistics=tuple(_statistics(store, name, band) for band in range(layer.bands)),
         tags=tags,
+        windows=None if store.is_full else store.windows(),
     )
 
 
@@ -211,8 +230,8 @@ def _statistics(store: BlockStore, name: str, band: int) -> dict[str, str]:
         moments = _moments(np.flatnonzero(counts).astype(float), counts[counts > 0])
         parts = [moments] if moments else []
     else:
-        rows = (r[~np.isnan(r)].astype(float) for r in _strips(store, name, band))
-        parts = [moments for r in rows if (moments := _moments(r, np.ones(r.size, int)))]
+        known = (v[~np.isnan(v)].astype(float) for _, v in store.parts(name, band))
+        parts = [moments for v in known if (moments := _moments(v, np.ones(v.size, int)))]
     if not parts:
         return {}
     counted, sums, squares, lows, highs = zip(*parts, strict=True)
@@ -246,18 +265,29 @@ def _moments(
 
 def _write_sidecars(raster: Path, looks: tuple[ClassLook, ...]) -> None:
     """A QGIS style and an attribute table beside the map."""
-    raster.with_suffix(".qml").write_text(qml_style(looks), encoding="utf-8")
-    table = raster.with_name(raster.name + ".aux.xml")
+    mark = mark_of(raster)
+    style_path(raster).write_text(qml_style(looks, mark), encoding="utf-8")
     if driver_of(raster) == "COG":  # other formats keep what they cannot hold in this file
-        table.write_text(attribute_table(looks), encoding="utf-8")
+        table_path(raster).write_text(attribute_table(looks, mark), encoding="utf-8")
 
 
 def _raster_last(folder: Path, raster: Path) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda path: (path == raster, path.name))
 
 
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path} describes the raster that is replaced, but cannot be removed: "
+            f"{error.strerror}. Remove it, and run the same command again: only this step is left."
+        ) from error
+
+
 def _move(source: Path, target: Path) -> None:
     try:
+        _sync(source)
         if source.stat().st_dev != target.parent.stat().st_dev:
             source = _copied_beside(source, target)
         source.replace(target)
@@ -268,11 +298,18 @@ def _move(source: Path, target: Path) -> None:
         ) from error
 
 
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk: after a power cut its name must not be that of less."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
 def _copied_beside(source: Path, target: Path) -> Path:
     """A copy on the target's disk: a file cannot be renamed from one disk to another."""
     copy = target.with_name(f".{target.name}.part")
     try:
         shutil.copyfile(source, copy)
+        _sync(copy)
     except OSError:
         copy.unlink(missing_ok=True)
         raise

@@ -145,6 +145,12 @@ class PixelMetric:
         middle = [np.array([side // 2 + 0.5]) for side in self.shape]
         return float(_interpolated(self.lattice, self, *middle)[0])
 
+    def total(self) -> float:
+        """Area of all pixels in square metres."""
+        height, width = self.shape
+        corners = [(0, 0), (width, 0), (width, height), (0, height), (0, 0)]
+        return float(self.ring_areas(np.array(corners, np.float64), np.array([0, 5]))[0])
+
     def areas(self, start: int, stop: int) -> FloatArray:
         """Area of each pixel of the rows `[start, stop)` in square metres.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .components import Ids, Pieces, Seams, Strip, label_components
 from .model_card import NODATA_VALUE
-from .raster import trace_pieces
+from .rasters.polygons import trace_pieces
 from .vector import Polygons, dissolve, polygons_of_rings, simplify_coverage
 
 

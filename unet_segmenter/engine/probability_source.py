@@ -17,8 +17,11 @@ from .errors import InputError, JobError
 from .fuse_classes import UNKNOWN_NAME, ClassSource
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
-from .raster import RasterGrid, RasterSource
+from .name_lists import split_pair, unquoted
 from .raster_items import pairs_of
+from .rasters.grid import RasterGrid
+from .rasters.options import SourceOptions
+from .rasters.source import RasterSource
 from .shares import PROBABILITY_STEPS, FloatArray, decode_shares
 from .warp_hint import how_to_align
 
@@ -58,8 +61,8 @@ class ProbabilitySource:
             raise InputError(
                 f"{self.source.path} ({self.source.dtype}) holds values from {low:g} to {high:g} "
                 "after its scale, which are no probabilities from 0 to 1. If it has steps from 0 "
-                "to N, give it a scale: gdal_translate -a_scale 1/N -a_offset 0 INPUT OUTPUT "
-                "(1/N as a number)."
+                "to N, give it a scale of 1/N; for percent: gdal_translate -a_scale 0.01 "
+                "-a_offset 0 INPUT OUTPUT"
             )
         return np.moveaxis(np.clip(shares, 0, 1), 0, -1), valid
 
@@ -101,7 +104,12 @@ class ProbabilityStack:
 
 
 def open_probabilities(
-    paths: Sequence[str], class_names: Sequence[str], stack: ExitStack, *, align: bool
+    paths: Sequence[str],
+    class_names: Sequence[str],
+    stack: ExitStack,
+    *,
+    align: bool,
+    nodata: tuple[float, ...] = (),
 ) -> ProbabilityStack:
     """Open rasters of probabilities; the stack closes them.
 
@@ -115,6 +123,8 @@ def open_probabilities(
         Closes them.
     align : bool
         Warp those on another grid than the first's by bilinear interpolation.
+    nodata : tuple of float
+        Stored values that are no data, beside the files' own.
 
     Raises
     ------
@@ -123,13 +133,14 @@ def open_probabilities(
     JobError
         If there are more or fewer names than bands.
     """
-    opened = [stack.enter_context(RasterSource(path)) for path in paths]
+    options = SourceOptions(nodata)
+    opened = [stack.enter_context(RasterSource(path, options)) for path in paths]
     grid = opened[0].grid
     odd = [(source, found) for source in opened if (found := grid.differences(source.grid))]
     if odd and not align:
         raise InputError(_on_other_grids(opened[0], odd))
     for source, _ in odd:
-        aligned = RasterSource.aligned(source.path, grid, "bilinear")
+        aligned = RasterSource.aligned(source.path, grid, "bilinear", options)
         opened[opened.index(source)] = stack.enter_context(aligned)
     told = [told_classes(source) for source in opened]
     for source, classes_of in zip(opened, told):
@@ -212,11 +223,11 @@ def _share(text: str) -> float | None:
 
 def _named(text: str, told: ClassSource) -> ClassSource:
     """The class as the user names it; what the raster tells of another one does not count."""
-    left, equals, right = (part.strip() for part in text.partition("="))
-    value, name = (int(left), right) if equals and left.isdecimal() and right else (None, text)
+    left, right = split_pair(text)
+    has_value = left is not None and left.isdecimal() and right
+    value, name = (int(left), right) if left and has_value else (None, unquoted(text))
     if value is not None and not 0 < value < NODATA_VALUE:
         raise JobError(f"The class {text!r} has the value {value}; values are 1 to 254.")
-    name = name.strip()
     if name == UNKNOWN_NAME:
         raise JobError(
             f"{UNKNOWN_NAME!r} is what pixels without a class are called; name the class {text!r} "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from .errors import InputError, JobError
 from .evaluate_job import EvaluateJob
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
-from .raster import LabelledPolygons, RasterSource
+from .rasters.polygons import LabelledPolygons
+from .rasters.source import RasterSource
 from .vector import layer_fields, read_labelled_polygons
 from .warp_hint import how_to_align
 
@@ -26,6 +28,10 @@ _SHARE_OF_LIKE_NEIGHBOURS = 0.5
 PALETTE = (
     "#bdbdbd", "#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d",
 )  # fmt: skip
+
+
+# No amounts: a nodata value marks every pixel that holds it.
+_NO_VALUES = (math.inf, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,10 @@ class RasterReference:
     def read(self, window: PixelWindow) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Class values, and where there are any; shape (H, W) each."""
         return read_classes(self.source, self.band, window)
+
+    def files(self) -> tuple[Path, ...]:
+        """All files that are read while classes are compared."""
+        return self.source.files
 
     def names(self) -> dict[int, str]:
         """Names by class value, as far as known."""
@@ -61,6 +71,10 @@ class PolygonReference:
         """Class values, and where there are any; shape (H, W) each."""
         values = self.polygons.burn(window, NODATA_VALUE).astype(np.uint8)
         return values, values != NODATA_VALUE
+
+    def files(self) -> tuple[Path, ...]:
+        """None: polygons are read at once."""
+        return ()
 
     def names(self) -> dict[int, str]:
         """Names by class value, as far as known."""
@@ -217,7 +231,7 @@ def read_classes(
     source: RasterSource, band: int, window: PixelWindow
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Class values, and where there are any; 255 is nodata whether the raster says so or not."""
-    pixels, valid = source.read(window, (band,), (0, NODATA_VALUE))
+    pixels, valid = source.read(window, (band,), _NO_VALUES)
     values: NDArray[np.uint8] = pixels[..., 0].view()  # type: ignore[assignment]
     if pixels.dtype != np.uint8:
         seen = pixels[..., 0][valid].astype(np.float64)

@@ -18,6 +18,7 @@ from .crf_settings import SOLVERS, CrfSettings
 from .errors import RuntimeMissingError
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
+from .remedies import set_up
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -25,8 +26,7 @@ Mask = NDArray[np.bool_]
 
 _MISSING = {
     "lattice": "The package numba is not installed in the engine's environment, and refining "
-    "needs it. Run 'Set up the environment' (unet_segmenter:setupenvironment), or `make setup` "
-    "in a checkout.",
+    f"needs it. {set_up()}",
     "pydensecrf": "The solver pydensecrf is not installed in the engine's environment. It needs a "
     "C++ compiler and Python's headers: `PYTHON -m pip install pydensecrf2` with the engine's "
     "Python, which 'Check the environment' tells. Or choose the solver lattice, which gives "

@@ -21,7 +21,7 @@ from .geometry import PixelWindow
 from .legend import UNKNOWN_COLOR, ClassLook
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
 from .probability_source import ProbabilitySource, check_told, told_classes
-from .raster import RasterSource
+from .rasters.source import RasterSource
 from .reference import PALETTE, check_class_band, read_classes
 from .refine import refine, unary_from_labels, unary_from_probabilities
 from .refine_job import RefineJob

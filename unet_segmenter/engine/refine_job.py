@@ -11,6 +11,7 @@ from .crf_settings import CrfSettings
 from .errors import JobError
 from .json_values import JsonJob, JsonValues
 from .output_paths import check_paths
+from .rasters.options import SourceOptions, check_nodata
 
 # What becomes of the 0 of a class raster -> what it means, in a line.
 UNKNOWN: dict[str, str] = {
@@ -37,6 +38,11 @@ class RefineJob(JsonJob):
         Band, from 1, of the class raster.
     bands : tuple of int
         Bands of the image, from 1; empty takes all but alpha.
+    nodata : tuple of float
+        Values of the image that are no data, beside the file's own; see
+        `rasters.options.SourceOptions`.
+    crs : str, optional
+        CRS of the image as WKT or "EPSG:n", where its file has none, or a wrong one.
     value_range : tuple of float
         Values of the image that stand for black and white; empty takes 0-255 of bytes, and of
         other types the range that samples of the image have.
@@ -78,6 +84,8 @@ class RefineJob(JsonJob):
     solver: str = CrfSettings.solver
     block_size: int | None = None
     resume: bool = True
+    nodata: tuple[float, ...] = ()
+    crs: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no run could honour."""
@@ -104,12 +112,17 @@ class RefineJob(JsonJob):
         if self.block_size is not None and self.block_size < 1:
             raise JobError(f"block size must be 1 or more, but it is {self.block_size}.")
         self.settings()
+        check_nodata(self.nodata)
         check_paths(self.outputs(), (self.input, self.map))
 
     @property
     def map(self) -> str:
         """The raster that is refined."""
         return str(self.probability or self.labels)
+
+    def source_options(self) -> SourceOptions:
+        """How the image is to be read."""
+        return SourceOptions(self.nodata, self.crs, self.bands)
 
     def settings(self) -> CrfSettings:
         """The model."""

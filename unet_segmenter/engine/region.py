@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from .errors import InputError
 from .geometry import PixelWindow
-from .raster import AreaOfInterest, RasterSource
+from .rasters.polygons import AreaOfInterest
+from .rasters.source import RasterSource
 from .vector import read_polygons
 
 Extent = tuple[float, float, float, float]
@@ -25,8 +26,7 @@ def wanted_region(source: RasterSource, extent: Extent | None) -> PixelWindow:
     if within is None:
         raise InputError(
             f"The extent {_numbers(extent)} does not touch {source.path}, which covers "
-            f"{_numbers(source.grid.bounds())} (xmin, ymin, xmax, ymax). Give it in the "
-            "raster's CRS."
+            f"{_numbers(source.grid.bounds())} (xmin, ymin, xmax, ymax). Choose one there."
         )
     return within
 
@@ -48,7 +48,7 @@ def wanted_area(
     if window is None or window.intersect(region) is None:
         raise InputError(
             f"The area of interest {path} does not touch the part of {source.path} that is "
-            "to be segmented. Look whether both have the right CRS."
+            "to be mapped. Check that both have the right CRS."
         )
     return aoi
 

@@ -66,19 +66,37 @@ class ScoreHistogram:
         ignore : int
             Label of pixels that do not count.
         """
-        kept = labels != ignore
-        truth, scores = labels[kept], probabilities[kept]
-        bins = BIN_EDGES.size - 1
+        truth = labels[..., None] == np.arange(1, probabilities.shape[-1] + 1)
+        return cls.of_answers(probabilities, truth, (labels != ignore)[..., None])
+
+    @classmethod
+    def of_answers(
+        cls, probabilities: NDArray[np.float32], truth: NDArray[np.bool_], known: NDArray[np.bool_]
+    ) -> ScoreHistogram:
+        """Sort pixels into bins whose truth is known of some classes only.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float, shape (..., K)
+            Probability of each class, 0-1.
+        truth : ndarray of bool, shape (..., K)
+            Whether a pixel is of each class.
+        known : ndarray of bool, shape (..., K) or (..., 1)
+            Whether the truth is known.
+        """
+        bins, classes = BIN_EDGES.size - 1, probabilities.shape[-1]
+        known = np.broadcast_to(known, truth.shape)
         rows: list[list[NDArray[np.generic]]] = [[], [], []]
-        for k in range(scores.shape[-1]):
-            score = scores[:, k]
-            place, positive = bin_of(score), truth == k + 1
+        for k in range(classes):
+            kept = known[..., k]
+            score, positive = probabilities[..., k][kept], truth[..., k][kept]
+            place = bin_of(score)
             count = np.bincount(place, minlength=bins)
             hits = np.bincount(place[positive], minlength=bins)
             rows[0].append(count - hits)
             rows[1].append(hits)
             rows[2].append(np.bincount(place, weights=score, minlength=bins))
-        shape = (scores.shape[-1], bins)
+        shape = (classes, bins)
         negatives, positives, total = (np.array(part).reshape(shape) for part in rows)
         return cls(negatives.astype(np.int64), positives.astype(np.int64), total.astype(np.float64))
 

@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..version import plugin_version
-from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_job import Arrays, check_outputs, fill, unfinished_map
 from .block_store import BlockStore, os_errors_told
 from .fuse_block import FuseBlock, layers_of
 from .fuse_classes import Fusion, plan_fusion
 from .fuse_finish import FinishedFusion, conflict_image, finish_fusion
 from .fuse_job import METHODS, FuseJob, FuseResult, unknown_text
 from .geometry import PixelWindow
+from .input_state import source_state
 from .predictor import available_cores
 from .probability_source import ProbabilityStack, open_probabilities
 from .progress import Progress
-from .raster import gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.options import nodata_tag
 from .shares import FloatArray
 from .tiling import BlockGrid
 
@@ -52,7 +54,9 @@ def run_fuse(job: FuseJob, progress: Progress) -> FuseResult:
     outputs = job.outputs()
     check_outputs(outputs)
     with gdal_settings(cores), ExitStack() as stack:
-        inputs = open_probabilities(job.inputs, job.class_names, stack, align=job.align)
+        inputs = open_probabilities(
+            job.inputs, job.class_names, stack, align=job.align, nodata=job.nodata
+        )
         fusion = plan_fusion(inputs.classes, job)
         for warning in fusion.warnings:
             progress.log("warning", warning)
@@ -70,7 +74,10 @@ def run_fuse(job: FuseJob, progress: Progress) -> FuseResult:
                 outputs=outputs,
                 fusion=fusion,
                 grid=inputs.grid,
-                tags={"INPUT": ",".join(Path(path).name for path in job.inputs)},
+                tags={
+                    "INPUT": ",".join(Path(path).name for path in job.inputs),
+                    **nodata_tag(job.nodata),
+                },
                 facts=_facts(job, fusion),
                 image=conflict_image,
                 blocks=len(blocks),

@@ -6,32 +6,48 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..version import plugin_version
-from .block_flow import stop_if
-from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_flow import one_at_a_time, stop_if
+from .block_job import Arrays, check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .class_changes import changed_pixels, class_changes, count_transitions
 from .fuse_block import FuseBlock, layers_of
 from .fuse_finish import QUICKLOOK_SIDE, FinishedFusion, QuicklookImage, finish_fusion
 from .fuse_job import METHODS, unknown_text
 from .geometry import PixelWindow
+from .input_state import source_state
 from .landcover_block import LandcoverBlock, LandcoverPixels, LandcoverReader, Refinement
 from .landcover_job import LandcoverJob, LandcoverResult
-from .landcover_plan import LandcoverPlan, plan_landcover
+from .landcover_plan import LandcoverPlan, Network, Reading, plan_landcover
 from .model_library import ModelLibrary, default_library
 from .output_layers import ground_areas
-from .predictor import Predictor, PredictorOptions, available_cores, open_predictor
+from .predictor import (
+    Predictor,
+    PredictorOptions,
+    available_cores,
+    open_predictor,
+    open_staged,
+    resolved,
+)
 from .progress import Progress
 from .provenance import Ran, model_hash, provenance
-from .raster import RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.image import ImageSource
+from .rasters.options import nodata_tag
 from .refine_blocks import BEFORE
 from .refine_job import switch_warnings
 from .segment_block import SegmentBlock
+from .staged_network import StagedNetwork
 
 __all__ = ["LandcoverJob", "LandcoverResult", "run_landcover"]
 
@@ -64,7 +80,10 @@ def run_landcover(
     started, cores = time.monotonic(), available_cores()
     outputs = job.outputs()
     check_outputs(outputs)
-    with RasterSource(job.input) as source, gdal_settings(cores):
+    with (
+        gdal_settings(cores),
+        ImageSource(job.input, job.source_options(), lambda: stop_if(progress.cancelled)) as source,
+    ):
         plan = plan_landcover(job, source, library or default_library())
         if plan.crf and job.crf == "models":
             progress.log("info", _BY_CARD)
@@ -74,15 +93,19 @@ def run_landcover(
         layers = layers_of(outputs, plan.fusion, job.probability_type)
         if _refines(job):
             layers[BEFORE] = Layer(1, "uint8")
-        predictors = [_predictor(job, plan, place, cores) for place in range(len(plan.networks))]
-        ran = _ran(plan, predictors)
-        signature = _signature(job, plan, source, ran)
+        signature = _signature(job, plan, source)
         with unfinished_map(
-            Path(job.output), plan.region.shape, layers, signature, progress, resume=job.resume
-        ) as store:
+            Path(job.output), plan.region.shape, layers, signature, progress,
+            resume=job.resume, pixels=plan.wanted_pixels(),
+        ) as store:  # fmt: skip
             resumed = len(store.finished)
             fuse = FuseBlock(plan.fusion, tuple(layers), job.probability_type)
-            _fill(job, plan, predictors, fuse, source, store, progress, cores)
+            predictors = _fill(job, plan, fuse, source, store, progress, cores)
+            ran = [
+                Ran(card, plan.networks[k].reading.bands, predictors[k].runtime,
+                    predictors[k].precision)
+                for card, k in plan.runs
+            ]  # fmt: skip
             pairs = count_transitions(store, BEFORE if _refines(job) else "OUTPUT", "OUTPUT",
                                       progress)  # fmt: skip
             grid = plan.grid.crop(plan.region)
@@ -123,24 +146,27 @@ def _refines(job: LandcoverJob) -> bool:
     return job.crf == "default" or job.majority_radius > 0
 
 
-def _predictor(job: LandcoverJob, plan: LandcoverPlan, place: int, cores: int) -> Predictor:
-    network = plan.networks[place]
+def _opened(
+    job: LandcoverJob,
+    plan: LandcoverPlan,
+    network: Network,
+    read: Callable[[tuple[Reading, PixelWindow]], Any],
+    cores: int,
+) -> Predictor | StagedNetwork:
+    if network.in_parts:
+        return open_staged(
+            network.card,
+            job.precision,
+            plan.grid.shape,
+            plan.region,
+            lambda window: read((network.reading, window)),
+        )
     options = PredictorOptions(job.precision, plan.window(network), 1, cores)
     return open_predictor(network.card, job.runtime, options)
 
 
-def _ran(plan: LandcoverPlan, predictors: list[Predictor]) -> list[Ran]:
-    """How each model was run, in the order in which they were named."""
-    return [
-        Ran(card, plan.networks[k].reading.bands, predictors[k].runtime, predictors[k].precision)
-        for card, k in plan.runs
-    ]
-
-
-def _signature(
-    job: LandcoverJob, plan: LandcoverPlan, source: RasterSource, ran: list[Ran]
-) -> dict[str, Any]:
-    """What decides the pixels of a run: the job, what "auto" became, and what the run reads.
+def _signature(job: LandcoverJob, plan: LandcoverPlan, source: ImageSource) -> dict[str, Any]:
+    """What decides the pixels of a run: the job, what "auto" becomes, and what the run reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
     """
@@ -150,7 +176,12 @@ def _signature(
         "aoi": plan.aoi.fingerprint() if plan.aoi else None,
         "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "cards": [hashlib.sha256(repr(card).encode()).hexdigest() for card in plan.cards],
-        "networks": [one.signature() for one in ran],
+        "networks": [
+            Ran(
+                card, plan.networks[k].reading.bands, *resolved(card, job.runtime, job.precision)
+            ).signature()
+            for card, k in plan.runs
+        ],
         "files": source_state(source.files),
     }
 
@@ -158,47 +189,72 @@ def _signature(
 def _fill(
     job: LandcoverJob,
     plan: LandcoverPlan,
-    predictors: list[Predictor],
     fuse: FuseBlock,
-    source: RasterSource,
+    source: ImageSource,
     store: BlockStore,
     progress: Progress,
     cores: int,
-) -> None:
-    """Compute all blocks that the store lacks."""
-    runs = tuple(
-        SegmentBlock(predictor.predict, network.card.input, network.classes, flips=job.tta)
-        for network, predictor in zip(plan.networks, predictors)
+) -> list[Predictor | StagedNetwork]:
+    """Compute all blocks that the store lacks, by the networks that are returned."""
+    rows = max(
+        plan.blocks.read_shape.height if network.in_parts else plan.window(network).height
+        for network in plan.networks
     )
-    ended = threading.Event()
-    refinement = Refinement(
-        job.crf_settings(), job.unknown, job.majority_radius, lambda: stop_if(ended.is_set)
-    )
-    block_of = LandcoverBlock(plan, runs, fuse, refinement)
 
-    def compute(group: list[LandcoverPixels]) -> list[Arrays]:
-        return [block_of(pixels) for pixels in group]
+    def read(what: tuple[Reading, PixelWindow]) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        reading, window = what
+        return source.read(window, reading.bands, reading.value_range)
 
-    rows = max(plan.window(network).height for network in plan.networks)
-    try:
-        with gdal_settings(cores, source.cache_for(rows)):
-            fill(
-                store,
-                plan.blocks,
-                len(plan.blocks),
-                LandcoverReader(plan, source),
-                compute,
-                progress,
-                region=PixelWindow.of_shape(plan.region.shape),
-                concurrency=min(predictor.concurrency for predictor in predictors),
+    read_one = one_at_a_time(read)
+    with gdal_settings(cores, source.cache_for(rows)), ExitStack() as opened:
+        predictors = [_opened(job, plan, n, read_one, cores) for n in plan.networks]
+        staged = [opened.enter_context(p) for p in predictors if isinstance(p, StagedNetwork)]
+        ended = threading.Event()
+        refinement = Refinement(
+            job.crf_settings(), job.unknown, job.majority_radius, lambda: stop_if(ended.is_set)
+        )
+        runs = tuple(
+            SegmentBlock(
+                p if isinstance(p, StagedNetwork) else p.predict,
+                network.card.input,
+                network.classes,
+                flips=job.tta,
             )
-    finally:
-        ended.set()  # what a thread refines after a cancellation ends with its next step
+            for network, p in zip(plan.networks, predictors)
+        )
+        block_of = LandcoverBlock(plan, runs, fuse, refinement)
+
+        def compute(group: list[LandcoverPixels]) -> list[Arrays]:
+            return [block_of(pixels) for pixels in group]
+
+        def end() -> None:
+            ended.set()  # what a thread refines after a cancellation ends with its next step
+            for network in staged:
+                network.stop()
+
+        fill(
+            store,
+            plan.blocks.walk(min((n.columns(plan.blocks) for n in staged), default=_all(plan))),
+            len(plan.blocks),
+            LandcoverReader(plan, read_one, staged),
+            compute,
+            progress,
+            region=PixelWindow.of_shape(plan.region.shape),
+            concurrency=min(predictor.concurrency for predictor in predictors),
+            wanted=plan.wants,
+            ended=end,
+        )
+    return predictors
+
+
+def _all(plan: LandcoverPlan) -> int:
+    return len(plan.blocks.cols)
 
 
 def _tags(job: LandcoverJob, ran: list[Ran]) -> dict[str, str]:
     return {
         **provenance(job.input, ran),
+        **nodata_tag(job.nodata),
         "CRF": _crf_text(job),
         "MAJORITY_RADIUS": str(job.majority_radius),
         "TTA": str(job.tta).lower(),
@@ -245,7 +301,7 @@ def _facts(job: LandcoverJob, plan: LandcoverPlan, ran: list[Ran]) -> dict[str, 
     }
 
 
-def _image(plan: LandcoverPlan, source: RasterSource, store: BlockStore) -> QuicklookImage:
+def _image(plan: LandcoverPlan, source: ImageSource, store: BlockStore) -> QuicklookImage:
     reading = plan.networks[0].reading
     pixels, valid = source.overview(reading.bands, QUICKLOOK_SIDE, reading.value_range, plan.region)
     return QuicklookImage(pixels, valid, reading.value_range, "Left: the image.")

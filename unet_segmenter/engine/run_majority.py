@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from ..version import plugin_version
 from .block_flow import stop_if
-from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_job import Arrays, check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer
 from .class_looks import RasterLegend
 from .components import strips_of
 from .errors import JobError
 from .geometry import PixelWindow
+from .input_state import source_state
 from .majority import majority_filter
 from .majority_job import AREA_UNITS, MajorityFilterJob, MajorityFilterResult
 from .model_card import NODATA_VALUE
@@ -33,7 +34,9 @@ from .output_layers import (
 from .pixel_metric import PixelMetric
 from .predictor import available_cores
 from .progress import Progress
-from .raster import RasterGrid, RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.grid import RasterGrid
+from .rasters.source import RasterSource
 from .reference import check_class_band, read_classes
 from .sieve import SieveCount, sieve_rows
 from .tiling import Block, BlockGrid
@@ -69,7 +72,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
     started = time.monotonic()
     cores = available_cores()
     check_outputs(job.outputs())
-    with RasterSource(job.input) as source, gdal_settings(cores):
+    with gdal_settings(cores), RasterSource(job.input) as source:
         check_class_band(source, job.band)
         metric = _metric(job, source.grid)
         blocks = BlockGrid.cover(
@@ -101,11 +104,10 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
             legend = RasterLegend.of(source, job.band)
             looks = legend.looks(np.flatnonzero(counts[:NODATA_VALUE]).tolist())
             meanings = {"OUTPUT": LayerMeaning(("class",), looks)}
-            publish(
-                write_layers(
-                    store, job.outputs(), meanings, source.grid, _tags(job), progress, cores
-                )
+            made = write_layers(
+                store, job.outputs(), meanings, source.grid, _tags(job), progress, cores
             )
+            publish(made, store.inputs)
             areas = class_areas(looks, counts, ground_areas(store, "OUTPUT", counts, source.grid))
     pixels, nodata = int(counts.sum()), int(counts[NODATA_VALUE])
     return MajorityFilterResult(

@@ -11,16 +11,20 @@ from typing import Any
 
 from ..version import plugin_version
 from .block_flow import stop_if
-from .block_job import Arrays, check_outputs, fill, source_state, unfinished_map
+from .block_job import Arrays, check_outputs, fill, unfinished_map
 from .block_store import BlockStore, Layer, os_errors_told
 from .class_changes import changed_pixels, class_changes, count_transitions
 from .crf_settings import CrfSettings
 from .geometry import PixelWindow
+from .input_state import source_state
 from .model_card import NODATA_VALUE
 from .output_layers import LayerMeaning, ground_areas, publish, software_tags, write_layers
 from .predictor import available_cores
 from .progress import Progress
-from .raster import RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.image import ImageSource
+from .rasters.options import nodata_tag
+from .rasters.source import RasterSource
 from .refine_blocks import (
     BEFORE,
     BlockImage,
@@ -61,10 +65,15 @@ def run_refine(job: RefineJob, progress: Progress) -> RefineResult:
     started, cores = time.monotonic(), available_cores()
     check_outputs(job.outputs())
     with gdal_settings(cores), ExitStack() as stack:
-        image = stack.enter_context(RasterSource(job.input))
+        image = stack.enter_context(
+            ImageSource(job.input, job.source_options(), lambda: stop_if(progress.cancelled))
+        )
         bands = choose_image_bands(job, image)
         map_source = open_map(job, image, stack)
         value_range = choose_value_range(job, image, bands)
+        about_image = image.warnings(value_range)
+        for warning in about_image:
+            progress.log("warning", warning)
         blocks = BlockGrid.cover(
             image.grid.shape, job.block_size or DEFAULT_BLOCK_SIZE, job.settings().halo, 1
         )
@@ -82,15 +91,17 @@ def run_refine(job: RefineJob, progress: Progress) -> RefineResult:
             areas = ground_areas(store, "OUTPUT", pairs.sum(axis=0), image.grid)
             changes = class_changes(map_source.looks, pairs, areas)
             told = [c for c in changes if c.value in map_source.values]  # not what was unsure
-            warnings = tuple(switch_warnings(tuple(told), job.switch_share))
-            for warning in warnings:
+            switches = switch_warnings(tuple(told), job.switch_share)
+            for warning in switches:
                 progress.log("warning", warning)
+            warnings = (*about_image, *switches)
             meanings = {"OUTPUT": LayerMeaning(("class",), map_source.looks)}
             tags = _tags(job, bands, value_range)
             with os_errors_told(store.folder):
-                publish(
-                    write_layers(store, job.outputs(), meanings, image.grid, tags, progress, cores)
+                made = write_layers(
+                    store, job.outputs(), meanings, image.grid, tags, progress, cores
                 )
+                publish(made, store.inputs)
     changed, mapped = changed_pixels(pairs)
     return RefineResult(
         outputs={name: str(Path(path).absolute()) for name, path in job.outputs().items()},
@@ -166,6 +177,7 @@ def _tags(
             "INPUT": Path(job.input).name,
             "REFINED": Path(job.map).name,
             "BANDS": ",".join(map(str, bands)),
+            **nodata_tag(job.nodata),
             "VALUE_RANGE": "{!r},{!r}".format(*value_range),
             "CRF": f"sxy={settings.sxy!r},srgb={settings.srgb!r},compat={settings.compat!r},"
             f"sxy_gaussian={settings.sxy_gaussian!r},"

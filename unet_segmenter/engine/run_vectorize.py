@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from .components import Strip, strips_of
 from .errors import Cancelled, InputError, JobError, OutputError
 from .geometry import PixelWindow
 from .ground import measure, on_grid
+from .input_state import source_state
 from .legend import ClassLook
 from .model_card import NODATA_VALUE
 from .output_layers import publish
@@ -28,7 +29,8 @@ from .polygon_qml import polygon_qml
 from .polygonize import ClassPolygons, Joining, StripClasses, trace
 from .predictor import available_cores
 from .progress import Progress
-from .raster import RasterSource, gdal_settings
+from .rasters.gdal import gdal_settings
+from .rasters.source import RasterSource
 from .reference import check_band, check_class_band, read_classes
 from .vector import STYLES, PolygonFile, table_names
 from .vectorize_job import SPECK_PIXELS, ClassTotal, VectorizeJob, VectorizeResult
@@ -65,6 +67,7 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
         )
     with gdal_settings(cores), ExitStack() as stack:
         sources = _Sources.opened(job, stack)
+        inputs = source_state(sources.files())
         warnings = _warnings(sources)
         for warning in warnings:
             progress.log("warning", warning)
@@ -83,7 +86,8 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
             except Cancelled as error:
                 raise Cancelled("The run was cancelled; nothing was written.") from error
             file.set_style(polygon_qml(table.looks(), "class"))
-            publish({whole: output})
+            stop_if(progress.cancelled)
+            publish({whole: output}, inputs)
     if not table.written and not table.left_out:
         warnings += (f"{job.input} has no pixel of the classes wanted: the layer is empty.",)
         progress.log("warning", warnings[-1])
@@ -140,6 +144,10 @@ class _Sources:
     def cache_for(self, rows: int) -> int:
         """Bytes of cache for reading strips of that many rows."""
         return sum(s.cache_for(rows) for s in (self.classes, self.confidence) if s)
+
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        return [file for s in (self.classes, self.confidence) if s for file in s.files]
 
     def read(self, strip: Strip) -> StripClasses:
         """What a strip holds."""
@@ -259,9 +267,10 @@ def _trace_all(
         concurrency=cores,
         cancelled=progress.cancelled,
     )
-    for done, (_, traced) in enumerate(flow, 1):
-        table.add(joining.add(traced))
-        progress.advance(done, len(strips), "Tracing")
+    with closing(flow):  # its thread reads from rasters that are closed next
+        for done, (_, traced) in enumerate(flow, 1):
+            table.add(joining.add(traced))
+            progress.advance(done, len(strips), "Tracing")
 
 
 def _values_of(job: VectorizeJob, legend: RasterLegend) -> set[int] | None:

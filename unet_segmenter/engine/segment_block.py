@@ -15,6 +15,7 @@ from .geometry import PixelWindow
 from .model_card import NODATA_VALUE, ModelClass, ModelInput
 from .predict import calibrate, predict, scale
 from .shares import encode_shares
+from .staged_network import StagedNetwork
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -36,12 +37,15 @@ class BlockPixels:
         Which of the written pixels get a value: valid ones inside the area of interest.
     crop : PixelWindow
         The written window, counted from the first pixel read.
+    place : PixelWindow, optional
+        The written window on the raster's grid, by which networks in parts know a block.
     """
 
     pixels: NDArray[np.generic]
     valid: NDArray[np.bool_]
     wanted: NDArray[np.bool_]
     crop: PixelWindow
+    place: PixelWindow | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class SegmentBlock:
     Parameters
     ----------
     run : callable
-        The network: scaled images (N, H, W, C) to probabilities (N, H, W, K).
+        The network: scaled images (N, H, W, C) to probabilities (N, H, W, K). Or one in parts,
+        which reads what it needs itself.
     model_input : ModelInput
         The card's scaling.
     classes : tuple of ModelClass
@@ -85,7 +90,7 @@ class SegmentBlock:
         "uint8" or "float32".
     """
 
-    run: Callable[[FloatArray], FloatArray]
+    run: Callable[[FloatArray], FloatArray] | StagedNetwork
     model_input: ModelInput
     classes: tuple[ModelClass, ...]
     threshold: float | None = None
@@ -113,6 +118,8 @@ class SegmentBlock:
         ModelError
             If what the network gives are no probabilities of these classes and pixels.
         """
+        if isinstance(self.run, StagedNetwork):
+            return [self._in_parts(self.run, block) for block in blocks]
         scaled = [scale(b.pixels, b.valid, self.model_input) for b in blocks]
         # One image needs no copy, and keeps its planes together in memory.
         images = scaled[0][np.newaxis] if len(scaled) == 1 else np.stack(scaled)
@@ -124,6 +131,10 @@ class SegmentBlock:
             calibrate(_checked(_selected(image[block.crop.slices], channels)), calibrations)
             for block, image in zip(blocks, predicted, strict=True)
         ]
+
+    def _in_parts(self, network: StagedNetwork, block: BlockPixels) -> FloatArray:
+        assert block.place is not None
+        return np.moveaxis(network.probabilities(block.place, self.classes), 0, -1)
 
     def empty(self, block: BlockPixels) -> BlockResult:
         """Result of a block without any wanted pixel."""

@@ -12,7 +12,7 @@ from typing import Any
 from ..version import plugin_version
 from .job import JobResult, JobSpec
 from .model_card import ModelCard
-from .raster import RasterGrid
+from .rasters.grid import RasterGrid
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

@@ -152,9 +152,24 @@ class BlockGrid:
 
     def __iter__(self) -> Iterator[Block]:
         """Blocks in row-major order."""
-        for i, row in enumerate(self.rows):
-            for j, col in enumerate(self.cols):
-                yield Block(i * len(self.cols) + j, _window(row, col), _written(row, col))
+        yield from self.walk(len(self.cols))
+
+    def walk(self, columns: int) -> Iterator[Block]:
+        """Blocks strip by strip of so many columns, and row by row in each strip."""
+        for first in range(0, len(self.cols), columns):
+            for i in range(len(self.rows)):
+                for j in range(first, min(first + columns, len(self.cols))):
+                    yield self._block(i, j)
+
+    def meeting(self, window: PixelWindow) -> list[Block]:
+        """The blocks that write some pixel of a window, in row-major order."""
+        rows = _meeting(self.rows, window.row, window.row_stop)
+        cols = _meeting(self.cols, window.col, window.col_stop)
+        return [self._block(i, j) for i in rows for j in cols]
+
+    def _block(self, i: int, j: int) -> Block:
+        row, col = self.rows[i], self.cols[j]
+        return Block(i * len(self.cols) + j, _window(row, col), _written(row, col))
 
 
 def _spans(
@@ -174,6 +189,10 @@ def _spans(
         spans.append(Span(read_start, read_stop, position, write_stop))
         position = write_stop
     return tuple(spans)
+
+
+def _meeting(spans: tuple[Span, ...], start: int, stop: int) -> list[int]:
+    return [k for k, s in enumerate(spans) if s.write_start < stop and start < s.write_stop]
 
 
 def _window(row: Span, col: Span) -> PixelWindow:

@@ -15,6 +15,9 @@ from .errors import InputError, OutputError
 Polygons = NDArray[np.object_]
 """Polygons of shapely, shape (N,)."""
 
+LARGEST_COORDINATE = 1e12
+"""No coordinate system of the Earth has larger ones, whatever its unit."""
+
 
 def read_polygons(
     path: str, what: str = "area of interest"
@@ -88,12 +91,16 @@ def _read(
     path: str, what: str, field: str | None = None
 ) -> tuple[list[dict[str, Any]], str | None, list[str]]:
     """Polygons, CRS, and the field's values as text; no texts without a field."""
+    import warnings
+
     import pyogrio.errors
     import pyogrio.raw
     import shapely
 
     if not Path(path).exists():
         raise InputError(f"There is no {what} {path}; check the path.")
+    if not _has_layers(path):
+        raise InputError(f"The {what} {path} holds no layer; save the polygons to it again.")
     fields = layer_fields(path)
     if field is not None and fields is not None and field not in fields:
         raise InputError(
@@ -101,19 +108,84 @@ def _read(
         )
     try:
         columns = [] if field is None else [field]
-        meta, _, geometries, values = pyogrio.raw.read(path, columns=columns, force_2d=True)
+        with warnings.catch_warnings():  # that a ring is not closed: it is closed below
+            warnings.simplefilter("ignore", RuntimeWarning)
+            meta, _, geometries, values = pyogrio.raw.read(path, columns=columns, force_2d=True)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise InputError(f"The {what} {path} is not a polygon layer: {error}.") from error
-    shapes = [] if geometries is None else shapely.from_wkb(geometries)
+        reason = str(error).split(";")[0].rstrip(".")  # what follows is for programmers
+        raise InputError(f"The {what} {path} is not a polygon layer: {reason}.") from error
+    empty: Polygons = np.zeros(0, object)
+    shapes = empty if geometries is None else _shapes(geometries, f"{what} {path}")
     texts = [""] * len(shapes) if field is None else [_text(value) for value in values[0]]
     found = [
         (shapely.geometry.mapping(shape), text)
         for shape, text in zip(shapes, texts, strict=True)
-        if shape is not None and not shape.is_empty and "Polygon" in shape.geom_type
+        if shape is not None and "Polygon" in shape.geom_type and _has_area(shape)
     ]
     if not found:
         raise InputError(f"The {what} {path} holds no polygon; draw one, or leave it out.")
     return [polygon for polygon, _ in found], meta["crs"], [text for _, text in found]
+
+
+def _has_layers(path: str) -> bool:
+    """Whether a file that opens has a layer; True for one that does not open."""
+    import pyogrio
+    import pyogrio.errors
+
+    try:
+        return len(pyogrio.list_layers(path)) > 0
+    except (pyogrio.errors.DataSourceError, ValueError):
+        return True
+
+
+def _shapes(geometries: NDArray[np.object_], name: str) -> Polygons:
+    """Shapes of what was read; a ring that is not closed is closed.
+
+    Raises
+    ------
+    InputError
+        If one cannot be a shape, or has coordinates that no CRS has.
+    """
+    import warnings
+
+    import shapely
+
+    with warnings.catch_warnings():  # told below
+        warnings.simplefilter("ignore")
+        shapes: Polygons = shapely.from_wkb(geometries, on_invalid="fix")
+    bounds = np.abs(shapely.bounds(shapes))
+    broken = (shapes == None) & (geometries != None)  # noqa: E711 - element by element
+    broken |= (bounds > LARGEST_COORDINATE).any(axis=-1) | np.isinf(bounds).any(axis=-1)
+    if broken.any():
+        first = int(np.flatnonzero(broken)[0])
+        others = int(broken.sum()) - 1
+        more = f" and {others} others" if others else ""
+        raise InputError(
+            f"The {name} has a broken shape, that of feature {first + 1}{more}: a ring of one "
+            f"point, or coordinates beyond {LARGEST_COORDINATE:g}. Delete it, or draw it anew."
+        )
+    return shapes
+
+
+def _has_area(shape: Any) -> bool:
+    import shapely
+
+    # The two wings of a bow tie add up to nothing before it is made valid.
+    return bool(shape.area > 0 or shapely.make_valid(shape).area > 0)
+
+
+def clipped(
+    shape: dict[str, Any], bounds: tuple[float, float, float, float]
+) -> dict[str, Any] | None:
+    """The part of a polygon in a rectangle (xmin, ymin, xmax, ymax); None where there is none."""
+    import shapely
+
+    polygon = shapely.geometry.shape(shape)
+    if not polygon.is_valid:
+        polygon = shapely.make_valid(polygon)
+    part = shapely.clip_by_rect(polygon, *bounds)
+    found: dict[str, Any] | None = None if part.is_empty else shapely.geometry.mapping(part)
+    return found
 
 
 def _text(value: Any) -> str:

@@ -7,14 +7,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from .raster import RasterSource
-
-# A CRS whose text is longer has no code, and would drown the command.
-_LONGEST_CRS = 40
+from .rasters.source import RasterSource
 
 
 def how_to_align(target: RasterSource, others: Sequence[RasterSource], resampling: str) -> str:
-    """Sentence that names the flag and gives the commands; or says that neither can help.
+    """Sentence that names the flag and gives the commands; or says that one or both cannot help.
 
     Parameters
     ----------
@@ -30,16 +27,19 @@ def how_to_align(target: RasterSource, others: Sequence[RasterSource], resamplin
             "One of them has no CRS, so they cannot be aligned; give it the one that it was made "
             "in (gdal_edit.py -a_srs CRS FILE)."
         )
+    what = "it" if len(others) == 1 else "them"
+    if not target.grid.is_north_up:
+        return (
+            f"Choose ALIGN (--align) to warp {what}: gdalwarp writes no grid like that of "
+            f"{target.path}, whose rows do not go from north to south."
+        )
     xmin, ymin, xmax, ymax = target.grid.bounds()
     height, width = target.grid.shape
-    crs = target.grid.crs_text()
-    if len(crs) >= _LONGEST_CRS:
-        crs = shlex.quote(target.path)  # gdalwarp takes a file's CRS too
+    crs = shlex.quote(target.grid.crs_text())
     commands = " and ".join(
         f"gdalwarp -r {resampling} -t_srs {crs} -te {xmin!r} {ymin!r} {xmax!r} {ymax!r} "
         f"-ts {width} {height} {shlex.quote(source.path)} "
         f"{shlex.quote(Path(source.path).stem + '_aligned.tif')}"
         for source in others
     )
-    what = "it" if len(others) == 1 else "them"
     return f"Choose ALIGN (--align) to warp {what}, or warp {what} yourself: {commands}"

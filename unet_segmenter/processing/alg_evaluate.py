@@ -19,12 +19,12 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..runners.spec_texts import numbers, words
+from ..runners.spec_texts import numbers
 from .area_of_interest import write_polygons
 from .base_algorithm import EngineAlgorithm
 from .compat import INTEGER, VECTOR_POLYGON
 from .label_layer import LabelLayer, field_parameter, label_parameter
-from .parameters import is_given
+from .parameters import class_entries, is_given
 from .worker_run import run_in_worker
 
 INPUT = "INPUT"
@@ -177,7 +177,7 @@ class EvaluateAlgorithm(EngineAlgorithm):
             "field": field,
             "align": self.parameterAsBool(parameters, ALIGN, context),
             "aoi": self._area(parameters, context, feedback),
-            "class_names": words(self.parameterAsString(parameters, CLASS_NAMES, context)),
+            "class_names": class_entries(self, parameters, CLASS_NAMES, context),
             "ignore": self._ignored(parameters, context),
             "tolerance": self.parameterAsInt(parameters, TOLERANCE, context),
             **{name.lower(): path for name, path in files.items() if path},

@@ -13,10 +13,9 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..runners.spec_texts import words
 from .compat import RASTER
 from .fusion_parameters import FusionAlgorithm
-from .parameters import is_given, raster_path
+from .parameters import class_entries, is_given, raster_path
 from .worker_run import run_in_worker
 
 INPUTS = "INPUTS"
@@ -89,7 +88,7 @@ class FuseAlgorithm(FusionAlgorithm):
     ) -> dict[str, Any]:
         values = {
             "inputs": self._inputs,
-            "class_names": list(words(self.parameterAsString(parameters, CLASS_NAMES, context))),
+            "class_names": list(class_entries(self, parameters, CLASS_NAMES, context)),
             "align": self.parameterAsBool(parameters, ALIGN, context),
             **self.fusion_values(parameters, context),
         }

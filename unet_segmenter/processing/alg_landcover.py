@@ -27,12 +27,12 @@ from ..engine.errors import JobError, ModelError
 from ..engine.job import PRECISIONS, RUNTIMES
 from ..engine.landcover_job import CRF_CHOICES, MAX_MAJORITY_RADIUS
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
-from ..runners.spec_texts import words
+from ..runners.spec_texts import names
 from . import settings
 from .area_of_interest import write_polygons
 from .compat import DOUBLE, INTEGER, VECTOR_POLYGON
 from .fusion_parameters import FusionAlgorithm
-from .parameters import DEFAULT_MODEL, is_given, model_card, static_enum
+from .parameters import DEFAULT_MODEL, class_names, is_given, model_card, static_enum
 from .worker_run import run_in_worker
 
 INPUT = "INPUT"
@@ -228,7 +228,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
         values = {
             "input": self.paths[INPUT],
             "models": self._models(parameters, context),
-            "classes": list(words(self.parameterAsString(parameters, CLASSES, context))),
+            "classes": list(class_names(self, parameters, CLASSES, context)),
             "bands": [part for part in re.split(r"\s*;\s*", bands.strip()) if part],
             "extent": self._extent(parameters, context),
             "aoi": self._area(parameters, context, feedback),
@@ -275,7 +275,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
         """Texts of MODELS, also where one is none of the options."""
         value = parameters.get(MODELS)
         if isinstance(value, str):
-            return list(words(value))
+            return list(names(value))
         if isinstance(value, (list, tuple)):
             return [str(item) for item in value]
         return list(self.parameterAsEnumStrings(parameters, MODELS, context))
@@ -285,7 +285,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
         if not all(cards):
             return  # an ONNX file without a card, which only the engine can read
         known = sorted({c.name for card in cards if card for c in card.classes})
-        wanted = words(self.parameterAsString(parameters, CLASSES, context))
+        wanted = class_names(self, parameters, CLASSES, context)
         unknown = [name for name in wanted if name not in known]
         if unknown:
             raise JobError(

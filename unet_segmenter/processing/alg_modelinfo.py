@@ -15,8 +15,10 @@ from qgis.core import (
     QgsProcessingParameterFileDestination,
 )
 
-from ..engine.errors import ModelError, SegmenterError
-from ..engine.model_card import ModelCard, ModelFile
+from ..engine.errors import SegmenterError
+from ..engine.model_card import ModelCard
+from ..engine.model_info import file_problems
+from ..engine.name_lists import join_names
 from .base_algorithm import BaseAlgorithm
 from .parameters import (
     MODEL_FILE_HELP,
@@ -28,6 +30,7 @@ from .parameters import (
     without_unused_model,
 )
 from .report import model_page
+from .worker_run import run_in_worker
 
 OUTPUT = "OUTPUT"
 
@@ -41,7 +44,8 @@ class ModelInfoAlgorithm(BaseAlgorithm):
     HELP = (
         "<p>Classes with their colours and thresholds, bands, ground sampling distance, training "
         "data, accuracy by class, licence and citation. It also looks whether the model's files "
-        "are the ones that its card describes.</p>"
+        "are the ones that its card describes. Models made for the Deepness plugin are read by "
+        "the engine.</p>"
     )
     TAGS = ("model", "card", "classes", "accuracy", "metrics", "licence", "provenance")
 
@@ -90,11 +94,9 @@ class ModelInfoAlgorithm(BaseAlgorithm):
     ) -> dict[str, Any]:
         reference = model_reference(self, parameters, context)
         card = model_card(reference)
-        if card is None:
-            raise ModelError(
-                f"{reference} has no card beside it. It may be a model made for the Deepness "
-                "plugin: 'Segment an image' can run it, but there is no card to show."
-            )
+        if card is None:  # only the engine can read a model made for Deepness
+            found = run_in_worker("modelinfo", {"model": reference}, feedback)
+            card = ModelCard.from_json(found["card"], Path(found["folder"]))
         problems = file_problems(card)
         for problem in problems.values():
             if problem:
@@ -105,7 +107,7 @@ class ModelInfoAlgorithm(BaseAlgorithm):
             "TITLE": card.title,
             "LICENSE": card.license,
             "CITATION": card.citation,
-            "CLASSES": ",".join(c.name for c in card.classes),
+            "CLASSES": join_names((c.name for c in card.classes), ","),
             "BANDS": ",".join(card.input.bands),
             "FOLDER": str(card.folder),
             "CLASS_COUNT": len(card.classes),
@@ -119,23 +121,3 @@ class ModelInfoAlgorithm(BaseAlgorithm):
             Path(page).write_text(model_page(card, problems), encoding="utf-8")
             results[OUTPUT] = page
         return results
-
-
-def file_problems(card: ModelCard) -> dict[str, str]:
-    """What is wrong with each of the model's files, by name; an empty text where nothing is.
-
-    A trainable file may be left out of the installed plugin; that is no problem where the file
-    for inference is there.
-    """
-    return {file.name: _problem(card, file) for file in card.files}
-
-
-def _problem(card: ModelCard, file: ModelFile) -> str:
-    is_trainable = file.format == "keras" and card.file("onnx") is not None
-    if is_trainable and not (card.folder / file.name).is_file():
-        return ""
-    try:
-        card.checked_path(file)
-    except ModelError as error:
-        return str(error)
-    return ""

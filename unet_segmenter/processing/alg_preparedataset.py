@@ -16,6 +16,7 @@ from qgis.core import (
 )
 
 from ..engine.errors import InputError
+from ..engine.name_lists import join_names
 from ..runners import spec_texts
 from ..runners.training_choices import AUTO, READERS
 from . import dataset_parameters as its
@@ -119,7 +120,7 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
             its.OUTPUT: result["folder"],
             "REPORT": result["report"],
             "SHEET": result["sheet"],
-            "CLASS_NAMES": ",".join(result["classes"]),
+            "CLASS_NAMES": join_names(result["classes"], ","),
             "SAMPLES": result["samples"],
             **{side.upper(): count for side, count in result["sides"].items()},
             "LEAK_SHARE": result["leak"].get("share"),
@@ -144,7 +145,7 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
             "palette": text(its.PALETTE),
             "only": text(its.ONLY),
             "classes": list(spec_texts.class_groups(text(its.CLASSES))),
-            "ignore": list(spec_texts.words(text(its.IGNORE))),
+            "ignore": list(spec_texts.names(text(its.IGNORE))),
             "split": "" if split == AUTO else split,
             "fractions": list(spec_texts.fractions(text(its.FRACTIONS))),
             "lists": list(spec_texts.words(text(its.LISTS))),

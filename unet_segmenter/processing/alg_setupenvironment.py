@@ -44,8 +44,9 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
         "each checked against its hash. QGIS's own Python and your other environments are left as "
         "they are; deleting the folder undoes it. It needs Python 3.11 or newer and the internet, "
         "or a package index that pip is configured for.</p>"
-        "<p>With <i>Packages for training</i>, TensorFlow and what it needs are laid over it: "
-        "about 700 MB more to download, 2 GB on the disk. Mapping needs none of it.</p>"
+        "<p>With <i>Packages for training</i>, TensorFlow and what it needs are laid over it, and "
+        "the weights that ImageNet taught the default network's encoder: about 700 MB more to "
+        "download, 2 GB on the disk. Mapping needs none of it.</p>"
         "<p>It happens only when you run this. Where the environment is there already, it is "
         "checked and kept. You can cancel; the next run starts with what was downloaded.</p>"
     )

@@ -16,12 +16,12 @@ from qgis.core import (
 )
 
 from ..engine.errors import InputError, JobError, RuntimeMissingError
-from ..runners import spec_texts
+from ..engine.name_lists import join_names
 from ..runners.training_choices import describe_dataset, or_none, yes_or_no
 from . import settings
 from . import training_parameters as its
 from .base_algorithm import BaseAlgorithm
-from .parameters import class_names, is_given
+from .parameters import class_entries, class_names, is_given
 from .worker_run import run_in_worker
 
 _HELP = """
@@ -100,7 +100,8 @@ class TrainModelAlgorithm(BaseAlgorithm):
             self._check_classes(parameters, context)
         self._start(parameters, context)
         for name in (its.ENCODER, its.START_FILE):
-            self._existing(parameters, name, context)
+            if name != its.ENCODER or parameters.get(name) != its.NO_ENCODER:
+                self._existing(parameters, name, context)
         self._name(parameters, context)
 
     def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
@@ -159,7 +160,7 @@ class TrainModelAlgorithm(BaseAlgorithm):
             "dropout": self.parameterAsDouble(parameters, its.DROPOUT, context),
             "half": flag(its.HALF),
             "augment": yes_or_no(choice(its.AUGMENT), its.AUGMENT),
-            "class_weights": list(spec_texts.words(text(its.CLASS_WEIGHTS))),
+            "class_weights": list(class_entries(self, parameters, its.CLASS_WEIGHTS, context)),
             "calibration": choice(its.CALIBRATION),
             "threshold": choice(its.THRESHOLD),
             "all_samples": flag(its.ALL_SAMPLES),
@@ -179,7 +180,7 @@ class TrainModelAlgorithm(BaseAlgorithm):
         for name in class_names(self, parameters, its.CLASSES, context):
             if name not in known:
                 raise InputError(
-                    f"CLASSES: the data set has no class {name!r}; it has {', '.join(known)}."
+                    f"CLASSES: the data set has no class {name!r}; it has {join_names(known)}."
                 )
 
     def _start(self, parameters: dict[str, Any], context: QgsProcessingContext) -> str:

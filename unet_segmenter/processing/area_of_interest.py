@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hands a polygon layer of QGIS to the engine, as a file in the raster's CRS."""
+"""Hands a polygon layer of QGIS to the engine, as a file; the engine brings it to its raster."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from qgis.core import (
 )
 
 from ..engine.errors import InputError
+from . import temporary_files
 from .compat import MULTI_POLYGON, POLYGON_GEOMETRY, SKIP_VALIDITY_CHECKS
 
 
@@ -37,7 +38,7 @@ def write_polygons(
     source : QgsProcessingFeatureSource
         Polygons in any CRS; only the selected ones where the user asked for that.
     crs : QgsCoordinateReferenceSystem
-        That of the raster; where it is invalid, the coordinates are taken as they are.
+        That of the raster, for a layer that has none.
     context, feedback
         Of the running algorithm.
     name : str
@@ -53,22 +54,18 @@ def write_polygons(
     Raises
     ------
     InputError
-        If there is no polygon or no such field, or they cannot be transformed or written.
+        If there is no polygon or no such field, or they cannot be written.
     """
     fields, index = _one_field(source, field, name)
     path = QgsProcessingUtils.generateTempFilename(f"{name.lower()}.gpkg")
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
     options.layerName = name.lower()
-    target = crs if crs.isValid() else source.sourceCrs()
+    target = source.sourceCrs() if source.sourceCrs().isValid() else crs
     writer = QgsVectorFileWriter.create(
         path, fields, MULTI_POLYGON, target, context.transformContext(), options
     )
-    failed: list[int] = []
     request = QgsFeatureRequest().setSubsetOfAttributes([] if index is None else [index])
-    if crs.isValid() and source.sourceCrs().isValid():
-        request.setDestinationCrs(crs, context.transformContext())
-        request.setTransformErrorCallback(lambda feature: failed.append(feature.id()))
     written = 0
     for feature in source.getFeatures(request, SKIP_VALIDITY_CHECKS):
         if feedback.isCanceled():
@@ -83,13 +80,9 @@ def write_polygons(
             written += 1
     problem = writer.errorMessage()
     del writer  # closes the file
-    if failed:
-        raise InputError(
-            f"{name}: {len(failed)} of its polygons cannot be transformed to the raster's CRS "
-            f"({crs.authid() or 'a CRS of its own'})."
-        )
     if not written:
         raise InputError(f"{name} holds no polygon. {problem}".strip())
+    temporary_files.name(path, f"{source.sourceName() or name} ({name})")
     return path
 
 

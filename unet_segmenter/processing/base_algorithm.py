@@ -23,6 +23,7 @@ from . import settings
 from .compat import ADVANCED
 from .feedback import interrupt_cancels
 from .parameters import is_given, raster_path
+from .temporary_files import in_words
 
 
 def icon(name: str) -> QIcon:
@@ -179,4 +180,4 @@ def processing_errors() -> Iterator[None]:
     try:
         yield
     except SegmenterError as error:
-        raise QgsProcessingException(str(error)) from error
+        raise QgsProcessingException(in_words(str(error))) from error

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from qgis.core import QgsProcessingFeedback
 
 from ..engine.progress import Level
+from .temporary_files import in_words
 
 # QGIS writes each text of the progress into its log, as a line that stays.
 SECONDS_BETWEEN_TIMES = 20.0
@@ -45,9 +46,9 @@ class FeedbackProgress:
         """Show one sentence; an error that is fatal is raised, not logged."""
         self._shown = message
         if level == "error":
-            self._feedback.reportError(message, False)
+            self._feedback.reportError(in_words(message), False)
         elif level == "warning":
-            self._feedback.pushWarning(message)
+            self._feedback.pushWarning(in_words(message))
         else:
             self._feedback.pushInfo(message)
 

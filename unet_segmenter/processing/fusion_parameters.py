@@ -18,10 +18,9 @@ from qgis.core import (
 
 from ..engine.fuse_job import DEFAULT_METHOD, METHODS, named_thresholds
 from ..engine.job import PROBABILITY_TYPES, ClassArea
-from ..runners.spec_texts import words
 from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, INTEGER
-from .parameters import is_given, static_enum
+from .parameters import class_entries, class_names, is_given, static_enum
 from .style import MaskStyle, ShareStyle, style_on_load
 
 METHOD = "METHOD"
@@ -141,7 +140,7 @@ class FusionAlgorithm(EngineAlgorithm):
 
     def check_rules(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         """Refuse thresholds that are none, with a `SegmenterError`."""
-        named_thresholds(words(self.parameterAsString(parameters, THRESHOLDS, context)))
+        named_thresholds(class_entries(self, parameters, THRESHOLDS, context))
 
     def fusion_values(
         self, parameters: dict[str, Any], context: QgsProcessingContext
@@ -157,8 +156,8 @@ class FusionAlgorithm(EngineAlgorithm):
         return {
             "output": output,
             "method": self.parameterAsEnumString(parameters, METHOD, context),
-            "priority": list(words(self.parameterAsString(parameters, PRIORITY, context))),
-            "thresholds": list(words(self.parameterAsString(parameters, THRESHOLDS, context))),
+            "priority": list(class_names(self, parameters, PRIORITY, context)),
+            "thresholds": list(class_entries(self, parameters, THRESHOLDS, context)),
             "unknown_threshold": (
                 self.parameterAsDouble(parameters, UNKNOWN_THRESHOLD, context)
                 if is_given(parameters, UNKNOWN_THRESHOLD)

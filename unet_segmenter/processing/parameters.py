@@ -18,6 +18,7 @@ from qgis.core import (
 
 from ..engine.errors import InputError, JobError, ModelError
 from ..engine.model_card import ModelCard
+from ..runners import spec_texts
 from . import settings
 from .compat import FILE
 
@@ -132,11 +133,24 @@ def class_names(
     name: str,
     context: QgsProcessingContext,
 ) -> tuple[str, ...]:
-    """Names in a parameter that holds them comma separated, or as a list."""
+    """Names in a parameter that holds them as a list, or separated; see `name_lists`."""
     value = parameters.get(name)
-    if not isinstance(value, (list, tuple)):
-        value = algorithm.parameterAsString(parameters, name, context).split(",")
-    return tuple(part for part in (str(item).strip() for item in value) if part)
+    if isinstance(value, (list, tuple)):
+        return tuple(part for part in (str(item).strip() for item in value) if part)
+    return spec_texts.names(algorithm.parameterAsString(parameters, name, context))
+
+
+def class_entries(
+    algorithm: QgsProcessingAlgorithm,
+    parameters: dict[str, Any],
+    name: str,
+    context: QgsProcessingContext,
+) -> tuple[str, ...]:
+    """Entries such as name=number in a parameter that holds them as a list, or separated."""
+    value = parameters.get(name)
+    if isinstance(value, (list, tuple)):
+        return tuple(map(str, value))
+    return spec_texts.words(algorithm.parameterAsString(parameters, name, context))
 
 
 def raster_path(layer: QgsRasterLayer | None, name: str) -> str:

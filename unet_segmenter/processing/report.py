@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from ..engine.model_card import ModelCard, ModelClass, ModelFile
+from ..engine.model_info import facts
 from ..runners.environment import EnvironmentReport, PackageReport, State
 
 _STYLE = """
@@ -40,7 +41,7 @@ def model_page(card: ModelCard, problems: Mapping[str, str]) -> str:
         f"{card.title}",
         [
             f"<p>{escape(card.description)}</p>",
-            _facts(_model_facts(card)),
+            _facts(facts(card)),
             "<h2>Classes</h2>",
             _table(
                 ["", "Value in the map", "Name", "Threshold", *(t for _, t in _METRICS)],
@@ -121,26 +122,6 @@ def _package_verdict(package: PackageReport, *, needed: bool) -> str:
     return _verdict(package.found in package.expected, package.found)
 
 
-def _model_facts(card: ModelCard) -> dict[str, str]:
-    gsd = card.input.gsd_range
-    low, high = card.input.value_range
-    facts = {
-        "Name": f"{card.name} {card.version}".strip(),
-        "Bands, in this order": ", ".join(card.input.bands),
-        "Type of raster": f"{', '.join(card.input.data_type)}, values {low:g} to {high:g}",
-        "Ground sampling distance": f"{gsd[0]:g} to {gsd[1]:g} m" if gsd else "not told",
-        "Overlap of blocks (halo)": f"{card.halo} px (by the receptive field "
-        f"{card.theoretical_halo} px)",
-        "Windows in multiples of": f"{card.divisor} px",
-        "Folder": str(card.folder),
-    }
-    agreement = card.details.get("tile_versus_whole")
-    if isinstance(agreement, dict) and "mask_agreement" in agreement:
-        share = 100 * float(agreement["mask_agreement"])
-        facts["Map in blocks against one piece"] = f"{share:.4f} % equal pixels"
-    return facts
-
-
 def _class_row(card: ModelCard, model_class: ModelClass) -> list[str]:
     metrics = card.details.get("metrics")
     per_class = metrics.get("per_class", {}) if isinstance(metrics, dict) else {}
@@ -200,8 +181,8 @@ def _tree(value: Any) -> str:
     return escape(str(value))
 
 
-def _facts(facts: Mapping[str, str]) -> str:
-    return _table([], [[escape(name), escape(value)] for name, value in facts.items()])
+def _facts(told: Mapping[str, str]) -> str:
+    return _table([], [[escape(name), escape(value)] for name, value in told.items()])
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

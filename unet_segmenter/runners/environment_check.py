@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..engine.errors import RuntimeMissingError
 from ..engine.model_library import resources_folder
+from ..engine.remedies import set_up
 from .child_environment import scrubbed_environment
 
 STAMP_NAME = "complete.json"
@@ -34,10 +35,7 @@ ENGINE_MODULES: Mapping[str, str] = {
     "tqdm": "tqdm",
 }
 
-REMEDY = (
-    "Run the algorithm 'Set up the environment' (unet_segmenter:setupenvironment) in QGIS, "
-    "or `make setup` in a checkout."
-)
+REMEDY = set_up()
 
 # Runs in the environment, so it knows the standard library alone. It tells each package before
 # it imports it: when a native library kills the process, the last line names the culprit.

@@ -15,6 +15,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -219,6 +220,35 @@ def install(
     )
     if code:
         raise RuntimeMissingError(_pip_failure(lines))
+
+
+def download(
+    python: Path, lock: Path, folder: Path, environ: Mapping[str, str], progress: Progress
+) -> None:
+    """Download the lock's wheels into `folder`, each against its hash; install nothing.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If a wheel cannot be fetched.
+    OutputError
+        If the folder cannot be written.
+    Cancelled
+        If the user stopped it; nothing half-written is left under a wheel's name.
+    """
+    command = [str(python), "-I", "-m", "pip", "download", "--no-input", "--progress-bar=off"]
+    command += ["--disable-pip-version-check", "--require-hashes", "--no-deps"]
+    command += ["--only-binary", ":all:", "-r", str(lock), "--dest"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            code, lines = _run([*command, temporary], environ, progress)
+            if code:
+                raise RuntimeMissingError(_pip_failure(lines))
+            for wheel in Path(temporary).iterdir():
+                wheel.replace(folder / wheel.name)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}).") from error
 
 
 def _pip_failure(lines: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from typing import Any, Callable, Protocol
 from ..engine.errors import RuntimeMissingError
 from ..engine.job import JobResult
 from .environment_check import REMEDY
+from .memory import run_within_memory
 from .training_environment import TRAINING_REMEDY
 
 _PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
@@ -96,7 +97,7 @@ class JobKind:
 
     def do(self, job: Any, progress: Any) -> Any:
         """Do the job in this process and return its result."""
-        return load(self.run)(job, progress)
+        return run_within_memory(load(self.run), job, progress, self.less_memory)
 
     def _require_modules(self) -> None:
         absent = [name for name in self.modules if importlib.util.find_spec(name) is None]
@@ -175,6 +176,12 @@ JOB_KINDS: dict[str, JobKind] = {
         "engine.run_vectorize:run_vectorize",
         less_memory="Smooth the map with majorityfilter first, or close other programs",
         less_native="See whether the files open in QGIS",
+    ),
+    "modelinfo": JobKind(
+        "engine.model_info:ModelInfoJob",
+        "engine.model_info:run_model_info",
+        less_memory="Close other programs",
+        less_native="Get the model again",
     ),
     "prepare": JobKind(
         "training.prepare_spec:PrepareSpec",

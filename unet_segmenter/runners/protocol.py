@@ -155,6 +155,10 @@ def _too_long(line: bytes) -> Log:
     return Log("warning", f"The worker sent a line that is too long to read: {beginning}...")
 
 
+JOB_FILE_PREFIX = "unet-segmenter-job-"
+"""Of the temporary files that hold a job: the worker removes one as soon as it was read."""
+
+
 def encode_job(kind: str, job: JsonJob) -> str:
     """Content of the job file that the worker's command line names."""
     content = {"protocol": PROTOCOL_VERSION, "kind": kind, "job": job.to_json()}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from ..engine.errors import JobError
+from ..engine.name_lists import contains, split_list, split_names
 
 
 def class_groups(text: str) -> tuple[str, ...]:
@@ -20,14 +21,17 @@ def class_groups(text: str) -> tuple[str, ...]:
     >>> class_groups("grass, tree")
     ('grass', 'tree')
     """
-    separator = r"[;\n]" if re.search(r"[;\n=]", text) else ","
-    parts = (part.strip() for part in re.split(separator, text))
-    return tuple(part for part in parts if part)
+    return split_list(text, ";\n" if contains(text, ";\n=") else ",")
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Words separated by commas, semicolons or line breaks."""
-    return tuple(part for part in (part.strip() for part in re.split(r"[,;\n]", text)) if part)
+    """Entries separated by commas, semicolons or line breaks; see `name_lists.split_list`."""
+    return split_list(text, ",;\n")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas, semicolons or line breaks, without their quotes."""
+    return split_names(text, ",;\n")
 
 
 def fractions(text: str) -> tuple[float, ...]:

@@ -31,6 +31,8 @@ PRESETS = {
     "unet": "a plain U-Net of any depth and width, from scratch",
     "course": "the course's residual U-Net and its recipe, as a baseline",
 }
+# What an encoder may begin with besides a file that is named.
+ENCODERS = (AUTO, "none")
 HEADS = ("sigmoid", "softmax")
 LOSSES = (
     *("dice+bce", "dice", "bce", "weighted-bce", "focal", "tversky", "course-dice"),

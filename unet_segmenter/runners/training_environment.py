@@ -13,7 +13,9 @@ from pathlib import Path
 
 from ..engine.errors import RuntimeMissingError
 from ..engine.progress import Progress, SilentProgress
+from ..engine.remedies import set_up
 from . import environment_setup
+from .encoder_download import add_encoder
 from .environment import Environment
 from .environment_check import (
     EnvironmentReport,
@@ -34,10 +36,7 @@ TRAINING_MODULES: Mapping[str, str] = {
     "tensorflow": "tensorflow",
 }
 
-TRAINING_REMEDY = (
-    "Run the algorithm 'Set up the environment' (unet_segmenter:setupenvironment) in QGIS with "
-    "WITH_TRAINING, or `make setup` in a checkout."
-)
+TRAINING_REMEDY = set_up(training=True)
 
 
 def training_lock() -> Path:
@@ -92,12 +91,13 @@ def add_training(
     progress: Progress | None = None,
     *,
     lock: Path | None = None,
+    encoder: Path | None = None,
     modules: Mapping[str, str] = TRAINING_MODULES,
     environ: Mapping[str, str] = os.environ,
 ) -> EnvironmentReport:
     """Add what training needs to the environment in `target`, or find it there.
 
-    Downloads about 650 MB. Called only when the user asks for it.
+    Downloads about 670 MB. Called only when the user asks for it.
 
     Parameters
     ----------
@@ -107,6 +107,8 @@ def add_training(
         Gets pip's lines, one step a package, and may cancel.
     lock : Path, optional
         Requirements with hashes; None takes the plugin's.
+    encoder : Path, optional
+        The same of the encoder's weights, without which training works, too.
     modules : mapping
         Package to module, for those that must be importable at the end.
     environ : mapping
@@ -130,17 +132,30 @@ def add_training(
     if not python.exists():
         raise RuntimeMissingError(f"There is no environment in {target} to add training to.")
     with environment_setup.exclusive(target):
-        if has_training(target, lock):
-            progress.log("info", f"{target} has the packages for training; checking them.")
-            report = verify_training(python, lock=lock, modules=modules, environ=environ)
-            if report.ready:
-                return report
-            progress.log("warning", f"{report.message} They are installed anew.")
-        (target / TRAINING_STAMP).unlink(missing_ok=True)
-        progress.log("info", f"Installing what training needs into {target}.")
-        environment_setup.install(python, lock, environ, progress)
-        report = verify_training(python, lock=lock, modules=modules, environ=environ)
-        report.require()
-        write_stamp(target, lock, report, TRAINING_STAMP)
+        report = _add_packages(target, progress, lock, modules, environ)
+        add_encoder(target, progress, lock=encoder, environ=environ)
     progress.log("info", report.message)
+    return report
+
+
+def _add_packages(
+    target: Path,
+    progress: Progress,
+    lock: Path,
+    modules: Mapping[str, str],
+    environ: Mapping[str, str],
+) -> EnvironmentReport:
+    python = environment_python(target)
+    if has_training(target, lock):
+        progress.log("info", f"{target} has the packages for training; checking them.")
+        report = verify_training(python, lock=lock, modules=modules, environ=environ)
+        if report.ready:
+            return report
+        progress.log("warning", f"{report.message} They are installed anew.")
+    (target / TRAINING_STAMP).unlink(missing_ok=True)
+    progress.log("info", f"Installing what training needs into {target}.")
+    environment_setup.install(python, lock, environ, progress)
+    report = verify_training(python, lock=lock, modules=modules, environ=environ)
+    report.require()
+    write_stamp(target, lock, report, TRAINING_STAMP)
     return report

@@ -25,6 +25,7 @@ from ..version import plugin_version
 from .job_kinds import JOB_KINDS
 from .protocol import (
     CANCEL_LINE,
+    JOB_FILE_PREFIX,
     PROTOCOL_VERSION,
     Advance,
     Failure,
@@ -182,9 +183,13 @@ def _read_job(argv: list[str]) -> tuple[str, Any]:
     if len(argv) != 1:
         raise JobError("usage: python -m unet_segmenter.runners.worker JOB.json")
     try:
-        text = Path(argv[0]).read_text(encoding="utf-8")
+        path = Path(argv[0])
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(f"The job file {argv[0]} cannot be read: {error}.") from error
+    if path.name.startswith(JOB_FILE_PREFIX):  # who wrote it may not live to remove it
+        with contextlib.suppress(OSError):
+            path.unlink()
     return decode_job(text)
 
 

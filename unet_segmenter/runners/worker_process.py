@@ -30,6 +30,7 @@ from .environment_check import REMEDY
 from .job_kinds import JOB_KINDS, JobKind, JsonJob
 from .protocol import (
     CANCEL_LINE,
+    JOB_FILE_PREFIX,
     PROTOCOL_VERSION,
     Advance,
     Failure,
@@ -206,6 +207,10 @@ class _Conversation:
         elif isinstance(self._end, Result):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(SECONDS_FOR_AN_END)
+            if self._cancelled_at is not None:
+                raise Cancelled(
+                    "The run was cancelled as it ended: the files that it wrote are whole."
+                )
             return self._end.result
         raise self._error()
 
@@ -338,8 +343,11 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _job_file(text: str) -> Iterator[Path]:
-    """A file that only this user can read, gone at the end."""
-    descriptor, name = tempfile.mkstemp(prefix="unet-segmenter-", suffix=".json")
+    """A file that only this user can read, gone at the end.
+
+    The worker removes it, too: this process may be killed before it can.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=JOB_FILE_PREFIX, suffix=".json")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -1,83 +1,101 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rasters of another resolution than a model's: a warning near it, an error far from it."""
+"""Which rasters suit a model, and that the remedy for a refusal is one."""
 
 from __future__ import annotations
 
-import json
-import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-import rasterio
-
-from tests.toy_jobs import segment
-from tests.toy_models import write_brightness_model
-from tests.toy_rasters import texture, write_raster
-from unet_segmenter.engine.checks import check_resolution
-from unet_segmenter.engine.errors import InputError
-from unet_segmenter.engine.model_card import ModelCard
 from unet_segmenter.engine.raster import RasterSource
 
+from tests.toy_models import write_brightness_model
+from tests.toy_rasters import write_raster
+from unet_segmenter.engine.checks import check_values
+from unet_segmenter.engine.errors import InputError
+from unet_segmenter.engine.geometry import PixelWindow
+from unet_segmenter.engine.model_card import ModelCard
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A model that was trained on pixels of 0.1 to 0.4 m."""
-    folder = write_brightness_model(tmp_path / "model")
-    card = json.loads((folder / "card.json").read_text())
-    card["input"]["gsd_range"] = [0.1, 0.4]
-    (folder / "card.json").write_text(json.dumps(card))
-    return folder
-
-
-def raster(folder: Path, size: float) -> Path:
-    """Pixels of that many metres on the ground; UTM draws them by 0.9996 here."""
-    drawn = 0.9996 * size
-    transform = rasterio.Affine(drawn, 0, 500_000, 0, -drawn, 5_300_000)
-    return write_raster(folder / "in.tif", texture(64, 64), transform=transform)
+BANDS = (1, 2, 3)
 
 
-def told(path: Path, model: Path) -> list[str]:
+def card(
+    folder: Path, data_type: str, limits: list[float], mean: float, stddev: float
+) -> ModelCard:
+    scaling = {"type": "z-score", "mean": [mean] * 3, "stddev": [stddev] * 3}
+    told: dict[str, Any] = {
+        "bands": ["red", "green", "blue"], "data_type": [data_type], "value_range": limits,
+        "value_scaling": scaling, "gsd_range": None,
+    }  # fmt: skip
+    return ModelCard.load(write_brightness_model(folder / "model", input=told))
+
+
+def scene(path: Path, data_type: str, mean: float, stddev: float, **profile: Any) -> Path:
+    """A raster with values of that spread, a few bright ones, and a corner of nodata."""
+    values = np.random.default_rng(3).normal(mean, stddev, (120, 90, 3))
+    values[20:22, 20:22] = mean + 9 * stddev
+    if np.issubdtype(data_type, np.integer):
+        values = np.clip(np.rint(values), 1, np.iinfo(data_type).max)
+    if "nodata" in profile:
+        values[:9, :9] = profile["nodata"]
+    return write_raster(path, values.astype(data_type), **profile)
+
+
+def check(path: Path, model: ModelCard) -> list[str]:
     with RasterSource(str(path)) as source:
-        return check_resolution(source, ModelCard.load(model))
+        return check_values(source, model, BANDS, PixelWindow.of_shape(source.grid.shape))
 
 
-@pytest.mark.parametrize("size", [0.101, 0.25, 0.399])
-def test_the_model_s_own_resolution_needs_no_word(size: float, model: Path, tmp_path: Path):
-    assert told(raster(tmp_path, size), model) == []
+KINDS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+    "a brighter camera of 16 bits": (("uint16", [0, 3752], 900, 400), ("uint16", 30000, 8000)),
+    "16 bits for bytes": (("uint8", [0, 255], 127, 64), ("uint16", 3000, 900)),
+    "shares for 16 bits": (("uint16", [0, 12500], 3000, 1500), ("float32", 0.3, 0.05)),
+    "counts for shares": (("float32", [0, 0.625], 0.2, 0.1), ("uint16", 3000, 900)),
+    "counts for decibels": (("float32", [-30, 2], -14, 3), ("int16", 400, 90)),
+    "a card that scales nothing": (("uint16", [0, 4095], 0, 1), ("uint16", 30000, 8000)),
+}
 
 
-@pytest.mark.parametrize(("size", "other"), [(0.05, "0.1"), (1.1, "0.4")])
-def test_near_the_model_s_resolution_a_warning_tells_pixel_sizes(size, other, model, tmp_path):
-    (warning,) = told(raster(tmp_path, size), model)
-    assert f"has pixels of {size:g} m on the ground" in warning
-    assert "trained on pixels of 0.1 to 0.4 m" in warning
-    assert f"resample it to pixels of {other} m" in warning
-    assert "factor" not in warning
-
-
-@pytest.mark.parametrize("size", [0.03, 1.3, 8])
-def test_more_than_three_times_off_is_refused_and_the_command_told_ends_it(
-    size: float, model: Path, tmp_path: Path
+@pytest.mark.skipif(shutil.which("gdal_translate") is None, reason="gdal_translate is not there")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("nodata", [None, 0], ids=["whole", "nodata"])
+def test_a_raster_rescaled_as_a_refusal_says_is_taken_and_looks_as_the_training_images(
+    kind: str, nodata: int | None, tmp_path: Path
 ) -> None:
-    source = raster(tmp_path, size)
-    with pytest.raises(InputError, match="at more than 3 times that its map would be wrong") as e:
-        segment(source, tmp_path / "m.tif", model)
-    assert not (tmp_path / "m.tif").exists()
-    if not shutil.which("gdalwarp"):
-        pytest.skip("no gdalwarp")
-    command = re.search(r"\((gdalwarp .*) INPUT OUTPUT\)", str(e.value))
-    assert command
-    resampled = tmp_path / "resampled.tif"
-    subprocess.run([*command[1].split(), "-q", source, resampled], check=True)
-    assert told(resampled, model) == []
+    (data_type, limits, mean, stddev), raster = KINDS[kind]
+    model = card(tmp_path, data_type, limits, mean, stddev)
+    profile = {} if nodata is None else {"nodata": nodata}
+    path = scene(tmp_path / "scene.tif", *raster, **profile)
+    with pytest.raises(InputError, match="Rescale it first, for example: gdal_translate ") as told:
+        check(path, model)
+    command = shlex.split(str(told.value).partition("for example: ")[2])
+    mended = tmp_path / "mended.tif"
+    places = {"INPUT": str(path), "OUTPUT": str(mended)}
+    subprocess.run([places.get(word, word) for word in command], check=True, capture_output=True)
+    assert check(mended, model) == []
+    with RasterSource(str(mended)) as source:
+        sample = source.sample(BANDS, model.input.value_range, PixelWindow(0, 0, 120, 90))
+        assert source.dtype == data_type
+        assert sample.min() >= limits[0]
+        assert sample.max() <= limits[1]
+        assert len(sample) == pytest.approx(120 * 90 - (0 if nodata is None else 81), abs=2)
+        if stddev > 1:
+            assert abs(sample.mean() - mean) < stddev
 
 
-def test_the_ground_counts_and_not_the_map(model: Path, tmp_path: Path) -> None:
-    """Pixels of 0.6 m in Web Mercator at 60 degrees north are of 0.3 m."""
-    transform = rasterio.Affine(0.6, 0, 1669792, 0, -0.6, 8399737)
-    source = write_raster(
-        tmp_path / "in.tif", texture(64, 64), crs="EPSG:3857", transform=transform
-    )
-    assert told(source, model) == []
+def test_a_scene_a_fifth_brighter_than_the_training_images_is_taken(tmp_path: Path) -> None:
+    from training.describe_dataset import value_range
+
+    values = np.random.default_rng(5).gamma(4, 250, (100, 100, 3)).astype(np.uint16)
+    limits = value_range("uint16", int(values.min()), int(values.max()))
+    model = card(tmp_path, "uint16", limits, 1000, 500)
+    for number, light in enumerate((0.5, 1.0, 1.2)):
+        path = write_raster(tmp_path / f"{number}.tif", (values * light).astype(np.uint16))
+        assert check(path, model) == []
+    path = write_raster(tmp_path / "bright.tif", (values * 4.0).astype(np.uint16))
+    with pytest.raises(InputError, match="was made for 0 to"):
+        check(path, model)

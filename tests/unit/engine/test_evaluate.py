@@ -398,3 +398,15 @@ def test_peak_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
         )
         peaks.append(int(found.stdout))
     assert peaks[1] < 1.25 * peaks[0]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+road", "-tree", "@SUM(A1)"])
+def test_a_class_name_is_no_formula_in_the_table(
+    name: str, pair: EvaluateJob, tmp_path: Path
+) -> None:
+    table = tmp_path / "t.csv"
+    named = replace(pair, class_names=(f"1={name}", "2=water"), csv=str(table))
+    run_evaluate(named, SilentProgress())
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["class 0", f"'{name}", "water"]

@@ -42,6 +42,8 @@ CHANGES: dict[str, Any] = {
     "probability": "p.tif",
     "probability_type": "float32",
     "confidence": "c.tif",
+    "nodata": (0.0,),
+    "crs": "EPSG:32650",
 }
 
 jobs = st.builds(

@@ -20,7 +20,7 @@ from unet_segmenter.engine.errors import Cancelled, InputError, JobError, ModelE
 from unet_segmenter.engine.fuse_job import METHODS, FuseJob
 from unet_segmenter.engine.landcover_job import LandcoverJob, LandcoverResult
 from unet_segmenter.engine.majority import majority_filter
-from unet_segmenter.engine.raster import RasterSource
+from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.engine.refine_job import RefineJob
 from unet_segmenter.engine.run_fuse import run_fuse
 from unet_segmenter.engine.run_landcover import run_landcover

@@ -128,11 +128,11 @@ BROKEN: list[tuple[tuple[Any, ...], Any, str]] = [
     (("output", "classes", 1, "color"), "#12345g", "#12345g"),
     (("output", "classes", 1, "threshold"), 1.5, "1.5"),
     (("output", "classes", 1, "threshold"), None, "wrong kind"),
-    (("output", "classes", 1, "colour"), "#ffffff", "wrong kind"),
+    (("output", "classes", 1, "colour"), "#ffffff", "output.classes[1].colour is an unknown key"),
     (("output", "classes", 1, "part_of"), "forest", "forest"),
     (("output", "classes", 1, "part_of"), "road", "part of a class"),
     (("output", "classes", 1, "part_of"), 3, "part_of"),
-    (("output", "classes", 1, "calibration"), {"slope": 2}, "wrong kind"),
+    (("output", "classes", 1, "calibration"), {"slope": 2}, "calibration.slope is an unknown key"),
     (("output", "classes", 1, "calibration"), {"scale": "steep"}, "wrong kind"),
     (("output", "classes", 1, "calibration"), {"scale": 0.0}, "calibration"),
     (("output", "classes", 1, "calibration"), {"offset": float("nan")}, "calibration"),
@@ -157,6 +157,30 @@ BROKEN: list[tuple[tuple[Any, ...], Any, str]] = [
     (("metrics",), None, "metrics"),
     (("training",), "long", "training"),
     (("precision",), 32, "precision"),
+    (("output", "classes", 1, "value"), 0, "not in 1-254"),
+    (("output", "classes", 1, "value"), True, "output.classes[1].value is of the wrong kind"),
+    (("halo",), float("inf"), "halo is inf, which is no finite number"),
+    (("halo",), 16.5, "halo is of the wrong kind: it must be a whole number, not 16.5"),
+    (("halo",), 10**9, "16384 px at most"),
+    (("theoretical_halo",), 10**400, "no finite number"),
+    (("files", 0, "sha256"), 7, "files[0].sha256 is of the wrong kind: it must be a text, not 7"),
+    (("files", 0, "sha256"), "abc", "64 hex digits"),
+    (("files", 0, "size"), "big", "files[0].size is of the wrong kind"),
+    (("name",), 7, "name is of the wrong kind"),
+    (("description",), "a\0b", "description holds the character U+0000"),
+    (("title",), "half \ud83d", "title holds the character U+D83D"),
+    (("output", "classes", 0, "name"), "a\x1bb", "classes[0].name holds the character U+001B"),
+    (("output", "classes", 0, "name"), " ", "has no name"),
+    (("training",), {"a\ud800": 1}, "training (a key) holds the character U+D800"),
+    (("metrics",), {"per_class": []}, "metrics.per_class is of the wrong kind"),
+    (("metrics",), {"per_class": {"sky": 3}}, "metrics.per_class.sky is of the wrong kind"),
+    (("metrics",), {"per_class": {"sky": {"iou": "x"}}}, "per_class.sky.iou is of the wrong kind"),
+    (("metrics",), {"split": 3}, "metrics.split is of the wrong kind: it must be a text, not 3"),
+    (("metrics",), {"mean_iou": [1]}, "metrics.mean_iou is of the wrong kind"),
+    (("refinement",), {"crf": "yes"}, "refinement.crf is of the wrong kind"),
+    (("tile_versus_whole",), {"mask_agreement": "all"}, "tile_versus_whole.mask_agreement is"),
+    (("sources",), ["me"], "sources[0] is of the wrong kind: it must be an object"),
+    (("training",), json.loads('{"a":' * 40 + "1" + "}" * 40), "nested more than 32 levels"),
 ]
 
 
@@ -175,7 +199,16 @@ def test_a_broken_card_is_refused_in_one_sentence_that_names_it(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"card"', "\x00\xff"])
+def test_a_card_is_written_as_it_is_read(folder: Path, repository: Path) -> None:
+    for path in (folder, *sorted((repository / "resources" / "models").glob("*/"))):
+        card = ModelCard.load(path)
+        content = json.loads(json.dumps(card.to_json()))
+        again = ModelCard.from_json(content, card.folder)
+        assert again == card
+        assert again.details == {**card.details, "output": again.details["output"]}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "", "{", "[]", "null", '"card"', "\x00\xff"])
 def test_a_file_that_is_no_card_is_refused(folder: Path, text: str) -> None:
     (folder / "card.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ModelError, match=r"card\.json"):

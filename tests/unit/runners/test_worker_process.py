@@ -258,7 +258,7 @@ def test_a_job_error_of_the_worker_is_a_job_error_here(tmp_path):
         def to_json(self):
             return {"nonsense": 1}
 
-    with pytest.raises(JobError, match="unknown fields: nonsense"):
+    with pytest.raises(JobError, match="unknown key 'nonsense'"):
         WorkerProcess(sys.executable, Malformed()).run(Recorder())
 
 
