@@ -221,9 +221,9 @@ def _check_looks_like_classes(source: RasterSource, band: int) -> None:
         equal += int((both & (values[:, 1:] == values[:, :-1])).sum())
     if len(found) > _MOST_UNNAMED and equal < _SHARE_OF_LIKE_NEIGHBOURS * pairs:
         raise InputError(
-            f"{source.path} is no class raster but an image: band {band} holds {len(found)} "
-            f"values and more without names, and only {equal / pairs:.0%} of neighbouring pixels "
-            "have the same. Give a map of classes, as OUTPUT of segment, fuse or landcover is one."
+            f"{source.path} is no class raster but an image: band {band} holds at least "
+            f"{len(found)} values without names, and only {equal / pairs:.0%} of neighbouring "
+            "pixels have the same. Give a map of classes, as OUTPUT of segment, fuse or landcover is one."
         )
 
 

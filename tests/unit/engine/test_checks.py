@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unet_segmenter.engine.raster import RasterSource
 
 from tests.toy_models import write_brightness_model
 from tests.toy_rasters import write_raster
@@ -19,6 +18,7 @@ from unet_segmenter.engine.checks import check_values
 from unet_segmenter.engine.errors import InputError
 from unet_segmenter.engine.geometry import PixelWindow
 from unet_segmenter.engine.model_card import ModelCard
+from unet_segmenter.engine.rasters.image import ImageSource
 
 BANDS = (1, 2, 3)
 
@@ -46,7 +46,7 @@ def scene(path: Path, data_type: str, mean: float, stddev: float, **profile: Any
 
 
 def check(path: Path, model: ModelCard) -> list[str]:
-    with RasterSource(str(path)) as source:
+    with ImageSource(str(path)) as source:
         return check_values(source, model, BANDS, PixelWindow.of_shape(source.grid.shape))
 
 
@@ -77,7 +77,7 @@ def test_a_raster_rescaled_as_a_refusal_says_is_taken_and_looks_as_the_training_
     places = {"INPUT": str(path), "OUTPUT": str(mended)}
     subprocess.run([places.get(word, word) for word in command], check=True, capture_output=True)
     assert check(mended, model) == []
-    with RasterSource(str(mended)) as source:
+    with ImageSource(str(mended)) as source:
         sample = source.sample(BANDS, model.input.value_range, PixelWindow(0, 0, 120, 90))
         assert source.dtype == data_type
         assert sample.min() >= limits[0]
