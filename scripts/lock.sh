@@ -19,6 +19,7 @@ compile requirements/engine.in resources/requirements/engine.txt
 compile requirements/optional.in resources/requirements/optional.txt \
     -c resources/requirements/engine.txt --no-emit-package=numpy
 compile requirements/dev.in requirements/dev.txt -c resources/requirements/engine.txt
+compile requirements/build.in resources/requirements/build.txt -c requirements/dev.txt
 compile requirements/backends.in requirements/backends.txt \
     -c resources/requirements/engine.txt -c requirements/dev.txt
 # Training is laid over the engine's environment: what the engine has is left out, name by name.

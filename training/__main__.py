@@ -8,6 +8,8 @@ import os
 import sys
 from importlib import import_module
 
+from unet_segmenter.engine.training_choices import READERS
+
 from .commands import COMMANDS
 
 
@@ -17,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     from unet_segmenter.engine.native_data import forget_other_installations
 
     forget_other_installations()
-    options = _parser().parse_args(argv)
+    options = _parser().parse_args(in_today_s_form(sys.argv[1:] if argv is None else argv))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     try:
@@ -26,6 +28,24 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def in_today_s_form(argv: list[str]) -> list[str]:
+    """Bring `prepare SOURCE OUTPUT --reader R` and `train DATASET --output MODEL` to today's form.
+
+    Today both have the positions of `preparedataset` and `trainmodel`.
+    """
+    if argv[:1] == ["prepare"] and "--reader" not in argv and len(argv) > 1:
+        known = {*READERS, *READERS.values()}
+        inserted = [] if argv[1] in known or argv[1].startswith("-") else ["folders"]
+        return [argv[0], *inserted, *argv[1:]]
+    flag = {"prepare": "--reader", "train": "--output"}.get(argv[0] if argv else "")
+    if flag not in argv[:-1]:
+        return list(argv)
+    place = argv.index(flag)
+    value, rest = argv[place + 1], [*argv[:place], *argv[place + 2 :]]
+    rest.insert(1 if flag == "--reader" else 2, value)
+    return rest
 
 
 def _parser() -> argparse.ArgumentParser:

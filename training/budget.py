@@ -17,9 +17,15 @@ LONGEST_EPOCH, SHORTEST_EPOCH = 180.0, 10.0
 """... none of them longer or shorter than this, in s."""
 VALIDATIONS = 4.0
 """An epoch trains at least so many times as long as it is validated."""
-EXPORT_SECONDS, EXPORT_VALIDATIONS = 25.0, 6.0
-"""What an export takes: a fixed time, and so many passes over the validation images. Measured on
-two cores with lite0, see `training.export`."""
+EXPORT_SECONDS = 20.0
+"""Processor time of an export of lite0 without its passes over images; 18 s were measured with
+three images, 16 of them besides these passes."""
+EXPORT_SLOWER = 1.25
+"""An export keeps fewer cores busy than training: it takes so many times the ratio of elapsed to
+processor time that training has, and one at least. Between 0.6 and 2.2 were measured on two cores
+that other work kept busy."""
+PASSES = 3.0
+"""An export runs its network over the held-out images so many times."""
 MOST_RESERVED = 0.5
 """Share of the budget that is kept for the export at most."""
 
@@ -33,25 +39,46 @@ class Budget:
         All that there is.
     clock : callable
         Tells the time, s.
+    effort : callable
+        Tells the processor time, s: on a busy computer the export takes longer.
+
+    Attributes
+    ----------
+    validation : float
+        Seconds of the last validation.
+    exported : float
+        How many times as many images the export looks at as a validation does.
     """
 
-    def __init__(self, minutes: float, clock: Clock = time.monotonic) -> None:
-        self.seconds, self.clock = 60.0 * minutes, clock
-        self.began = clock()
-        self.trains_since = self.began
-        self.validation = 0.0
+    def __init__(
+        self, minutes: float, clock: Clock = time.monotonic, effort: Clock = time.process_time
+    ) -> None:
+        self.seconds, self.clock, self.effort = 60.0 * minutes, clock, effort
+        self.began = self.trains_since = self.session = clock()
+        self.worked = effort()
+        self.validation, self.exported = 0.0, 2.0
 
     def take_up(self, history: Sequence[Mapping[str, float]]) -> None:
         """Count the epochs of an interrupted run, and let training begin now."""
         spent = sum(row["train_s"] + row["validation_s"] for row in history)
         self.began -= spent
         self.trains_since = self.clock() - spent
+        self.session, self.worked = self.clock(), self.effort()
 
     @property
     def reserved(self) -> float:
         """Seconds that the last validation and the export need, as far as is known."""
-        needed = EXPORT_SECONDS + (EXPORT_VALIDATIONS + 1) * self.validation
+        needed = EXPORT_SECONDS * self._slowness
+        needed += (1 + PASSES * self.exported) * self.validation
         return min(needed, MOST_RESERVED * self.seconds)
+
+    @property
+    def _slowness(self) -> float:
+        """Elapsed seconds of an export for one of processor time."""
+        elapsed, worked = self.clock() - self.session, self.effort() - self.worked
+        if elapsed < FIRST_SECONDS or worked <= 0:
+            return 1.0  # nothing is known yet
+        return max(EXPORT_SLOWER * elapsed / worked, 1.0)
 
     @property
     def share(self) -> float:

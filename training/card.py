@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from unet_segmenter.engine.model_card import CARD_NAME, FORMAT, FORMAT_VERSION, ModelCard, sha256_of
 
+from .balance import labelled_share
 from .dataset import SPLITS, Dataset, Sample, Scaling
 from .identity import Identity
+from .starts import start_in_words
 
 FILES = (("model.onnx", "onnx", "nchw"), ("model.keras", "keras", "nhwc"))
 LIBRARIES = ("tensorflow", "keras", "numpy", "onnx", "pillow")
@@ -92,16 +94,46 @@ def told_dataset(dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint(),
         "images": {name: len(dataset.split(name)) for name in SPLITS},
         "split": dataset.details.get("split", {}),
+        **_told_labels(dataset),
         **({"mixed": mixed} if (mixed := dataset.details.get("mixed")) else {}),
     }
 
 
-def told_split(dataset: Dataset, samples: Sequence[Sample]) -> str:
-    """Return in words what the metrics were measured on."""
+def _told_labels(dataset: Dataset) -> dict[str, Any]:
+    """Return how much of a data set is labelled, by side, and by how many polygons."""
+    balance = dataset.details.get("balance", {})
+    sides = {
+        side: {
+            "labelled_share": round(labelled_share(row), 5),
+            **({"polygons": row["polygons"]} if "polygons" in row else {}),
+        }
+        for side, row in balance.items()
+        if "total_px" in row
+    }
+    if "mixed" in dataset.details or not sides:
+        return {}
+    return {"labelled": dataset.details.get("labelled", "everything"), "labels": sides}
+
+
+def told_split(
+    dataset: Dataset, samples: Sequence[Sample], training: Mapping[str, Any] | None = None
+) -> str:
+    """Return in words what the metrics were measured on.
+
+    Parameters
+    ----------
+    training : mapping, optional
+        What the card tells of the training; see `training.starts.told_start`.
+    """
     groups = {sample.group for sample in samples}
     trained = {sample.group for sample in dataset.split("train")}
-    seen = " (some of them also trained on)" if groups & trained else " not trained on"
-    return f"{dataset.title}, validation: {len(samples)} images of {len(groups)} groups{seen}"
+    side = samples[0].split if samples else "validation"
+    told = f"{dataset.title}, {side}: {len(samples)} images of {len(groups)} groups"
+    if groups & trained:
+        return f"{told} (some of them also trained on)"
+    if not (start := start_in_words(training or {})):
+        return f"{told} not trained on"
+    return f"{told} not trained on here; {start}"
 
 
 def libraries() -> dict[str, str]:

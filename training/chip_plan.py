@@ -30,6 +30,11 @@ BLOCKS_A_SIDE = 3
 """So many blocks a side are wanted: one or two show one corner of the raster."""
 _DEALS = 2000
 _MOST_DRAWN = 4_000_000
+TRAINED = 0.4
+"""Training should have this share of each class's pixels: the labels are few enough."""
+MARGIN = 128
+"""Chips show their block with so many px around it at most: a map is made with surroundings, too.
+The labels of a block are those of its side alone."""
 _PENALTY = (100.0, 10.0, 5.0)
 """For a class that training, validation or test lacks."""
 
@@ -67,11 +72,33 @@ class ChipPlan:
         ]
         return np.array(rows, np.int64)
 
-    def hide(self, labels: np.ndarray, window: PixelWindow, side: str) -> None:
-        """Set the labels (H, W) of a chip to -1 within the gap to a side that stands.
+    def chip(self, block: PixelWindow, shape: Shape2D) -> PixelWindow:
+        """Return a block with surroundings to see it in, as far as a raster has them."""
+        margin = min(max((SIDES[0] - self.side) // 2, 0), MARGIN)
+        chip = block.pad(margin).intersect(PixelWindow.of_shape(shape))
+        assert chip is not None
+        return chip
+
+    def hide(
+        self, labels: np.ndarray, window: PixelWindow, side: str, chip: PixelWindow | None = None
+    ) -> None:
+        """Set the labels (H, W) of a block to -1 within the gap to a side that stands.
 
         Training gives way to validation and test, validation to test.
+
+        Parameters
+        ----------
+        chip : PixelWindow, optional
+            What the labels are of, if more than the block: those beyond the block are hidden too.
         """
+        if chip is not None:
+            top, left = window.row - chip.row, window.col - chip.col
+            inside = labels[top : top + window.height, left : left + window.width]
+            kept = inside.copy()
+            self.hide(kept, window, side)
+            labels[:] = -1
+            inside[:] = kept
+            return
         top, left, bottom, right, rank = self._bounds.T
         near = (top < window.row_stop + self.gap) & (bottom > window.row - self.gap)
         near &= (left < window.col_stop + self.gap) & (right > window.col - self.gap)
@@ -170,7 +197,8 @@ def _plan_of(
     few = np.maximum(ENOUGH * table.sum(axis=0), np.minimum(ENOUGH_PX, table.sum(axis=0)))
     lacking = ((found < few) & there).sum(axis=1)
     crowded = len(counts) < BLOCKS_A_SIDE * len(fractions)
-    return plan, float(lacking @ np.array(_PENALTY[: len(fractions)]) + crowded)
+    untaught = (found[0, there] < TRAINED * table.sum(axis=0)[there]).sum()
+    return plan, float(lacking @ np.array(_PENALTY[: len(fractions)]) + crowded + untaught)
 
 
 def _counted(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from unet_segmenter.engine.model_card import ModelCard
 from .answers import UNLABELLED
 from .dataset import ClassInfo, Dataset, Sample
 from .evaluate import REST, Evaluation, Tally, answers_for, rounded
+from .evidence import evidence_of
 from .sample_pictures import colored_mask, data_url, picture, thumbnail
 from .whole_and_tiled import Network, calibrated, whole
 
@@ -55,7 +56,15 @@ def write_evaluation(
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = evaluation.metrics()
+    codes, answers = answers_for(dataset, evaluation.classes)
+    samples = [sample for sample, _tally in evaluation.by_image]
+    evidence = evidence_of(dataset, samples, evaluation.names, codes, answers)
+    metrics = {
+        **evaluation.metrics(),
+        "evidence": {**evidence.to_card(), "px": evidence.px, "not_px": evidence.not_px},
+        "doubts": evidence.doubts(str(told["split"])),
+    }
+    told = {**told, "evidence_in_words": str(evidence)}
     (folder / "metrics.json").write_text(
         json.dumps({**told, **metrics}, indent=1) + "\n", encoding="utf-8"
     )
@@ -110,7 +119,8 @@ def _page(
     return part.page(
         f"{card.title} ({card.name} {card.version})",
         f"{told['split']}: {metrics['frames']} images of {len(metrics['per_group'])} groups of "
-        f"{told['dataset']}",
+        f"{told['dataset']}; the scores rest on {told['evidence_in_words']}"
+        + "".join(f". Mind that {doubt}" for doubt in metrics["doubts"]),
         [
             part.tiles(
                 {
@@ -127,8 +137,8 @@ def _page(
                 part.table(_HEAD, _class_rows(metrics, colors), numbers_from=2),
                 "At the thresholds of the card, on calibrated probabilities. Of pixels F1 is the "
                 "Dice coefficient. Two boundaries meet where they are at most "
-                f"{evaluation.tolerance} px apart. The last column is of the single map, where the "
-                "most probable class wins.",
+                f"{evaluation.tolerance} px apart. The last IoU is of the single map, where the "
+                "most probable class wins; the pixels are those that a class's scores rest on.",
             ),
             part.section(
                 "Where the pixels of a class went, in the single map",
@@ -156,7 +166,7 @@ def _page(
 
 _HEAD = (
     "Class", "IoU", "Dice = F1", "Precision", "Recall", "Boundary F1", "Calibration error",
-    "IoU, one map",
+    "IoU, one map", "Pixels of it", "Pixels of others",
 )  # fmt: skip
 
 
@@ -168,6 +178,8 @@ def _class_rows(metrics: Mapping[str, Any], colors: Sequence[str]) -> Iterable[l
             part.bar(row["iou"], color),
             *(part.score(row[key]) for key in keys),
             part.score(metrics["fused"]["iou"][name]),
+            f"{metrics['evidence']['px'][name]:,}",
+            f"{metrics['evidence']['not_px'][name]:,}",
         ]
         for (name, row), color in zip(metrics["per_class"].items(), colors, strict=True)
     ]

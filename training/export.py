@@ -21,6 +21,7 @@ from .calibrate import CalibrationPlan, CalibrationResult, calibrate, gather, in
 from .card import files_of, first_card, told_split, write_card
 from .dataset import Dataset, Sample, Scaling
 from .evaluate import Evaluation, answers_for, evaluate
+from .evidence import evidence_of
 from .fold import fold, round_kernels
 from .graph import divisor_of, theoretical_halo
 from .halo import measured_halo, told_difference
@@ -76,6 +77,8 @@ class ExportPlan:
     unseen : dict, optional
         Scores on images that the recipe's networks did not learn from (a cross-validation's): the
         card tells them as its metrics where this network learned from all images.
+    most_images : int, optional
+        Calibrate and judge on so many images of each side at most, evenly spread.
     halo_images, proof_images, bf16_images : int
         Validation images by which halo, blocks and bfloat16 are measured; 0 proof images leaves
         the theoretical halo, 0 bf16 images leaves bfloat16 out.
@@ -87,6 +90,7 @@ class ExportPlan:
     calibration: CalibrationPlan | CalibrationResult = field(default_factory=CalibrationPlan)
     training: dict[str, Any] = field(default_factory=dict)
     unseen: dict[str, Any] | None = None
+    most_images: int | None = None
     halo_images: int = 12
     proof_images: int = 6
     bf16_images: int = 60
@@ -98,10 +102,11 @@ class ExportPlan:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The card that was written, and the evaluation on validation that it tells of."""
+    """The card that was written, the evaluation on validation, and why not to believe scores."""
 
     card: ModelCard
     evaluation: Evaluation
+    doubts: tuple[str, ...] = ()
 
 
 def export(
@@ -148,7 +153,10 @@ def export(
     for path in sorted(unfinished.iterdir(), key=lambda path: path.name == CARD_NAME):
         path.replace(folder / path.name)
     unfinished.rmdir()
-    return ExportResult(ModelCard.load(folder), evaluation)
+    card = ModelCard.load(folder)
+    told = (card.details.get(key, {}) for key in ("metrics", "metrics_on_validation"))
+    doubts = [doubt for metrics in told for doubt in metrics.get("doubts", ())]
+    return ExportResult(card, evaluation, tuple(doubts))
 
 
 def _make(
@@ -156,7 +164,7 @@ def _make(
     report: Callable[[str], None],
 ) -> Evaluation:  # fmt: skip
     """Write and measure everything in an empty folder."""
-    samples = dataset.split("validation")
+    samples = _at_most(dataset.split("validation"), plan)
     trained = with_head(model, plan.head)
     _check_channels(trained, dataset, plan)
     divisor = divisor_of(trained)
@@ -201,8 +209,14 @@ def _make(
     card = write_card(content, folder)
     network = OpenModel(card)
     evaluation = evaluate(network, card, dataset, samples)
-    content["metrics"] = {"split": told_split(dataset, samples), **evaluation.metrics()}
+    content["metrics"] = _told_metrics(dataset, samples, evaluation, plan)
     report(f"mean IoU {content['metrics']['mean_iou']}")
+    if held_out := _at_most(dataset.split("test"), plan):
+        # Neither weights nor calibration and thresholds were chosen by these.
+        content["metrics_on_validation"] = content["metrics"]
+        judged = evaluate(network, card, dataset, held_out)
+        content["metrics"] = _told_metrics(dataset, held_out, judged, plan)
+        report(f"mean IoU on the test images {content['metrics']['mean_iou']}")
     if plan.unseen is not None:
         content["metrics_on_learned_images"] = content["metrics"]
         content["metrics"] = plan.unseen
@@ -210,6 +224,26 @@ def _make(
     content |= _bf16(network, card, dataset, evaluation, few, images, report)
     write_card(content, folder)
     return evaluation
+
+
+def _at_most(samples: Sequence[Sample], plan: ExportPlan) -> list[Sample]:
+    return list(samples) if plan.most_images is None else _few(samples, plan.most_images)
+
+
+def _told_metrics(
+    dataset: Dataset, samples: Sequence[Sample], evaluation: Evaluation, plan: ExportPlan
+) -> dict[str, Any]:
+    """Return what a card tells of scores: where measured, on how much, and what to doubt."""
+    codes, answers = answers_for(dataset, evaluation.classes)
+    evidence = evidence_of(dataset, samples, evaluation.names, codes, answers)
+    side = samples[0].split if samples else "validation"
+    doubts = evidence.doubts(side)
+    return {
+        "split": f"{told_split(dataset, samples, plan.training)}; {evidence}",
+        **evaluation.metrics(),
+        "evidence": {**evidence.to_card(), "px": evidence.px, "not_px": evidence.not_px},
+        **({"doubts": doubts} if doubts else {}),
+    }
 
 
 def load_network(path: Path) -> keras.Model:

@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
+import html
 from string import Template
+
+REFRESH_SECONDS = 10
+REFRESH = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">'
+RESULT_MARK = "<!-- result -->"
+"""Before and after the scores of the exported model."""
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -51,6 +57,7 @@ th { color: var(--soft); } .number { text-align: right; font-variant-numeric: ta
 .rows b { font-weight: normal; color: var(--soft); font-size: .88em; }
 .rows em { grid-column: 1 / -1; font-style: normal; color: var(--soft); font-size: .85em;
            margin-top: .3em; }
+.doubt { background: #fff4d6; border-left: 4px solid #e0a100; padding: .4em .9em; }
 summary { cursor: pointer; color: var(--soft); }
 </style>
 </head>
@@ -59,6 +66,7 @@ summary { cursor: pointer; color: var(--soft); }
 <p class="lead">$lead</p>
 <div class="bar"><div class="$mood" style="width:$done%"></div></div>
 <div class="tiles">$tiles</div>
+$doubts$result
 <div class="charts">
 <div class="card"><h2>Loss</h2>$loss_chart<div>$loss_key</div></div>
 <div class="card"><h2>Validation IoU, one-vs-rest</h2>$iou_chart<div>$iou_key</div></div>
@@ -69,3 +77,24 @@ summary { cursor: pointer; color: var(--soft); }
 </main></body>
 </html>
 """)
+
+
+def pill(status: str) -> str:
+    """Return the mark that shows in colour whether a training runs, and how it ended."""
+    text = status if len(status) < 40 else _short(status)
+    return f'<span class="pill {mood(status)}">{html.escape(text)}</span>'
+
+
+def mood(status: str) -> str:
+    """Return the style class of a status."""
+    if status == "running":
+        return "running"
+    if status.startswith("failed"):
+        return "failed"
+    return "finished" if status.startswith("finished") else "stopped"
+
+
+def _short(status: str) -> str:
+    if status.startswith("failed"):
+        return "failed"
+    return "cancelled" if "cancelled" in status else status.split(":", maxsplit=1)[0]

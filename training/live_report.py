@@ -14,13 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from unet_segmenter.engine.progress import Progress
 
 from .checkpoint import replace_file
+from .evidence import Evidence, evidence_of
 from .fit import FitState, in_words
-from .live_page import PAGE
+from .live_page import PAGE, REFRESH, RESULT_MARK, mood, pill
 from .plots import save_learning_curves
 from .recipe import Recipe
 from .run import encoder_of
@@ -37,9 +39,7 @@ from .svg_chart import Line, line_chart
 from .validation import Frames, Verdict, decided
 
 SAMPLES = 4
-REFRESH_SECONDS = 10
 REPORT = "report.html"
-_REFRESH = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">'
 
 
 class LiveReport:
@@ -69,10 +69,18 @@ class LiveReport:
         count = min(SAMPLES, len(frames))
         self.numbers = [int((n + 0.5) * len(frames) / count) for n in range(count)]
         self.frames, self.names = set(self.numbers), names
+        known = {sample.name: sample for sample in recipe.dataset.samples}
+        samples = [known[name] for name in names if name in known]
         self.all_frames = frames
         self.fixed: dict[int, tuple[Image.Image, Image.Image]] = {}
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.cells: dict[int, tuple[Image.Image, ...]] = {}
+        self.evidence = evidence_of(
+            recipe.dataset, samples, [cls.name for cls in recipe.dataset.classes],
+            np.arange(256, dtype=np.uint8), recipe.dataset.answers,
+        )  # fmt: skip
+        for doubt in self.evidence.doubts("validation"):
+            progress.log("warning", doubt)
 
     def epoch(self, state: FitState, verdict: Verdict) -> None:
         """Draw the samples anew, and write page and plots."""
@@ -128,8 +136,8 @@ class LiveReport:
     def _close(self, state: FitState) -> None:
         """Let the page of an earlier call, with its pictures, tell the end: no epoch was added."""
         path = self.folder / REPORT
-        page = path.read_text(encoding="utf-8").replace(_REFRESH, "")
-        page = page.replace(_pill("running"), _pill(state.status))
+        page = path.read_text(encoding="utf-8").replace(REFRESH, "")
+        page = page.replace(pill("running"), pill(state.status))
         replace_file(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
     def _page(self, state: FitState) -> str:
@@ -149,10 +157,15 @@ class LiveReport:
         expected = round(len(history) / max(state.done, 0.01)) if plan.open_end else plan.epochs
         last, best = expected if running else len(history), int(state.best["epoch"])
         return PAGE.substitute(
-            refresh=_REFRESH if running else "",
+            refresh=REFRESH if running else "",
+            result=2 * RESULT_MARK,
+            doubts="".join(
+                f'<p class="doubt">{html.escape(doubt)}.</p>'
+                for doubt in self.evidence.doubts("validation")
+            ),
             title=html.escape(self.title),
-            pill=_pill(state.status),
-            mood=_mood(state.status),
+            pill=pill(state.status),
+            mood=mood(state.status),
             lead=html.escape(self._lead(state)),
             done=f"{100 * state.done if running else 100:.1f}",
             tiles=_tiles(state),
@@ -160,7 +173,7 @@ class LiveReport:
             loss_key=_key(loss),
             iou_chart=line_chart(iou, max(last, 2), "IoU by epoch", (0.0, 1.0), best),
             iou_key=_key(iou),
-            classes=_class_table(classes, history, state.best),
+            classes=_class_table(classes, history, state.best, self.evidence),
             epoch=len(history),
             samples=self._samples(),
             settings="".join(_row(name, value) for name, value in self._settings(state)),
@@ -169,6 +182,9 @@ class LiveReport:
     def _lead(self, state: FitState) -> str:
         recipe = self.recipe
         told = f"{recipe.dataset.title}: {recipe.preset.title}."
+        if recipe.spec.start:
+            told += f" Started from {Path(recipe.spec.start).name}."
+        told += f" The scores rest on {self.evidence}."
         if state.status != "running" and state.status != "finished":
             told += f" {state.status}"
         return told
@@ -221,16 +237,21 @@ def _tiles(state: FitState) -> str:
     )
 
 
-def _class_table(classes: Sequence[Any], history: Sequence[Any], best: Any) -> str:
+def _class_table(
+    classes: Sequence[Any], history: Sequence[Any], best: Any, evidence: Evidence
+) -> str:
     rows = [
         f'<tr><td><span class="swatch" style="background:{cls.color}"></span>'
         f'{html.escape(cls.name)}</td><td class="number">{_score(best[f"iou_{cls.value}"])}</td>'
-        f'<td class="number">{_score(history[-1][f"iou_{cls.value}"])}</td></tr>'
+        f'<td class="number">{_score(history[-1][f"iou_{cls.value}"])}</td>'
+        f'<td class="number">{evidence.px[cls.name]:,}</td>'
+        f'<td class="number">{evidence.not_px[cls.name]:,}</td></tr>'
         for cls in classes
     ]
     return (
         f'<table><tr><th>Class</th><th class="number">IoU, best epoch ({int(best["epoch"])})</th>'
-        f'<th class="number">IoU, last epoch</th></tr>{"".join(rows)}</table>'
+        '<th class="number">IoU, last epoch</th><th class="number">pixels of it</th>'
+        f'<th class="number">pixels of others</th></tr>{"".join(rows)}</table>'
     )
 
 
@@ -239,25 +260,6 @@ def _key(lines: Sequence[Line]) -> str:
         f'<span class="key"><i style="background:{line.color}"></i>{html.escape(line.name)}</span>'
         for line in lines
     )
-
-
-def _pill(status: str) -> str:
-    text = status if len(status) < 40 else _short(status)
-    return f'<span class="pill {_mood(status)}">{html.escape(text)}</span>'
-
-
-def _mood(status: str) -> str:
-    if status == "running":
-        return "running"
-    if status.startswith("failed"):
-        return "failed"
-    return "finished" if status.startswith("finished") else "stopped"
-
-
-def _short(status: str) -> str:
-    if status.startswith("failed"):
-        return "failed"
-    return "cancelled" if "cancelled" in status else status.split(":", maxsplit=1)[0]
 
 
 def _score(value: float) -> str:

@@ -18,6 +18,12 @@ _WHEEL = (
     "#e377c2", "#7f7f7f", "#bcbd22", "#17becf",
 )  # fmt: skip
 
+_USUAL = {
+    "vegetation": "#4c9a2a", "tree": "#0b5d1e", "trees": "#0b5d1e", "grass": "#8bc34a",
+    "road": "#6c7a89", "building": "#d9572b", "water": "#2e86c1", "bare": "#d9b382",
+}  # fmt: skip
+"""Colours in which people look for these classes on a map."""
+
 
 def read_palette(path: Path) -> tuple[SourceClass, ...]:
     """Return the classes that a csv lists, one a row: id = row number unless there is a column id.
@@ -173,7 +179,12 @@ def _whole(cell: str, column: str) -> int:
         raise ValueError(f"{column} {cell!r} is no whole number") from None
 
 
-def color_of(number: int) -> str:
-    """Return a colour for a class that has none; no two are the same."""
+def color_of(number: int, name: str = "") -> str:
+    """Return a colour for a class that has none; no two numbers without a name have the same.
+
+    A class whose name is a usual one has the colour that is usual for it.
+    """
+    if usual := _USUAL.get(name.casefold()):
+        return usual
     base = int(_WHEEL[number % len(_WHEEL)][1:], 16)
     return f"#{(base + 0x0B1D35 * (number // len(_WHEEL))) % (1 << 24):06x}"

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from unet_segmenter.engine.errors import Cancelled, OutputError
+from unet_segmenter.engine.input_state import check_unchanged, source_state
 from unet_segmenter.engine.progress import Level, Progress
 
 from .answers import read_label_table
@@ -53,6 +54,7 @@ def prepare(spec: PrepareSpec, progress: Progress) -> Dataset:
     target = Path(spec.output)
     _refuse_to_overwrite(target, spec.overwrite)
     reader = open_reader(spec, progress)
+    inputs = source_state(reader.files() if hasattr(reader, "files") else ())
     mapping = _class_map(spec, reader)
     names = _names(spec, reader)
     stages = 3 if method_of(spec, reader) == "clusters" else 1  # they see each image twice more
@@ -69,6 +71,7 @@ def prepare(spec: PrepareSpec, progress: Progress) -> Dataset:
             split = replace(split, notes=(*split.notes, words))
         _fill(spec, reader, mapping, records, split, temporary, progress)
         _refuse_to_overwrite(target, spec.overwrite)
+        check_unchanged(inputs)
         _put_in_place(temporary, target)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error})") from error
@@ -143,7 +146,7 @@ def _write_blocks(reader: Reader, kept: Sequence[Record], split: Split, folder: 
         names = [record.name for record in kept if split.side_of[record.name] in sides]
         if names:
             write_blocks(
-                folder / file, [reader.grid(name) for name in names],
+                folder / file, [reader.block_grid(name) for name in names],
                 [split.group_of[name] for name in names], [split.side_of[name] for name in names],
             )  # fmt: skip
 

@@ -22,10 +22,15 @@ from .framing import Framing
 from .losses import DEFAULT_LOSS, LOSSES
 from .picked_samples import Picked, count_pixels
 from .presets import PRESETS, Network, Preset, preset_of
-from .train_spec import BALANCED, TrainSpec
+from .train_spec import BALANCED, DEFAULT_PRESET, TrainSpec
 from .validation import Frames, Pair
 from .vary_bands import VaryBands, random_crop
 from .vary_photo import vary_photo
+
+MANY = 10_000
+"""Epochs, and their steps, of a training that the time ends."""
+CROP_STEP, LARGEST_CROP = 64, 256
+"""Sides of crops that are chosen by the images are multiples of the first, up to the second."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Recipe:
         JobError
             If it names what does not exist, or what does not fit together.
         """
-        preset = preset_of(spec.preset)
+        preset = preset_of(spec.preset or DEFAULT_PRESET)
         if spec.names_encoder and not preset.pretrained:
             able = " or ".join(one.name for one in PRESETS.values() if one.pretrained)
             raise JobError(f"the preset {preset.name!r} has no pretrained encoder; use {able}")
@@ -65,11 +70,13 @@ class Recipe:
         network = Network(
             classes=len(chosen.classes), bands=len(chosen.bands), head=spec.head, width=spec.width,
             depth=spec.depth, dropout=spec.dropout, deepest_stride=spec.deepest_stride,
-            trainable_norm=spec.trainable_norm,
+            trainable_norm=bool(spec.trainable_norm),
         )  # fmt: skip
         plan = _plan(spec, preset)
         framing = _framing(spec, preset)
-        size = framing.size if framing.kind == "squash" else spec.size or Augmentation().size
+        size = (
+            framing.size if framing.kind == "squash" else spec.size or _crop(plan, framing, chosen)
+        )
         if plan.augmentation is not None:
             plan = replace(plan, augmentation=_augmentation(plan.augmentation, size, framing))
         return cls(spec, chosen, preset, network, plan, framing, preset.scale(chosen), size)
@@ -191,8 +198,12 @@ def _plan(spec: TrainSpec, preset: Preset) -> FitPlan:
         changes["augmentation"] = Augmentation() if spec.augment else None
     if spec.all_samples:
         changes.setdefault("keep", "last")
+    if spec.minutes is not None and spec.epochs is None:
+        changes |= {"open_end": True, "epochs": MANY, "steps": spec.steps or MANY}
     plan = replace(preset.plan, **changes)
-    if spec.averaging is None:
+    if spec.averaging is None and plan.open_end:
+        plan = replace(plan, averaging=min(plan.averaging, 0.95 if spec.minutes < 10 else 0.98))
+    elif spec.averaging is None:
         # An average over 100 steps would leave a training of 50 with little but its first weights.
         most = max(0.0, 1 - 10 / (plan.epochs * plan.steps))
         plan = replace(plan, averaging=min(plan.averaging, round(most, 4)))
@@ -203,6 +214,20 @@ def _plan(spec: TrainSpec, preset: Preset) -> FitPlan:
             f"{', '.join(able)}"
         )
     return plan
+
+
+def _crop(plan: FitPlan, framing: Framing, dataset: Dataset) -> int:
+    """Return the side of crops, px of the network, where none is asked for.
+
+    A training in a fixed time, which is for any data set, takes crops that fit into its images:
+    what lies beyond an image teaches nothing.
+    """
+    usual = Augmentation().size
+    if not plan.open_end:
+        return usual
+    sides = [min(sample.height, sample.width) for sample in dataset.split("train")]
+    side = int(np.median(sides)) // (2 if framing.kind == "half" else 1)
+    return min(max(side // CROP_STEP, 1) * CROP_STEP, LARGEST_CROP)
 
 
 def _framing(spec: TrainSpec, preset: Preset) -> Framing:

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 NETWORK = "network.json"
 SPEC = "spec.json"
+VALIDATED_PX_A_MINUTE = 1.5e6
+"""Of a time budget: more would take too large a share of it after each epoch, on two cores."""
+FEWEST_FRAMES = 6
+EXPORTED_A_MINUTE, FEWEST_EXPORTED = 8, 40
+"""Images of each held-out side that calibrate and judge a model made in a time budget."""
 FIRST_WEIGHTS = "first_weights.json"
 
 
@@ -65,7 +70,7 @@ def fit_recipe(
 
     from .graph import divisor_of
 
-    held_out = evenly(held_out, recipe.spec.frames)
+    held_out = evenly(held_out, recipe.spec.frames or _frames_in(recipe, held_out))
     if not (recipe.dataset.folder / "cache").is_dir():
         progress.log("info", "decoding the images, once and for all trainings on this data set")
     check_classes(recipe.dataset, train, held_out, progress, recipe.plan.keep != "last")
@@ -98,6 +103,8 @@ def fit_recipe(
         told = ", ".join(f"{n} {w:g}" for n, w in zip(names, weights, strict=True))
         progress.log("info", f"class weights: {told}")
     frames = recipe.frames(held_out, divisor)
+    if budget is not None:
+        budget.exported = _exported(recipe) / len(held_out)
     watchers = _watchers(recipe, frames, held_out, folder, title, progress)
     return fit(
         model, recipe.batches(train), frames, plan, folder, progress, watchers, strategy, budget
@@ -131,6 +138,27 @@ def best_network(recipe: Recipe, folder: Path) -> keras.Model:
     return shipped
 
 
+def most_exported(spec: TrainSpec) -> int | None:
+    """Return how many images of each held-out side calibrate and judge; None for all."""
+    if spec.minutes is None or spec.epochs is not None:
+        return None
+    return max(int(EXPORTED_A_MINUTE * spec.minutes), FEWEST_EXPORTED)
+
+
+def _exported(recipe: Recipe) -> int:
+    most = most_exported(recipe.spec)
+    counts = [len(recipe.dataset.split(side)) for side in ("validation", "test")]
+    return sum(count if most is None else min(count, most) for count in counts)
+
+
+def _frames_in(recipe: Recipe, held_out: Sequence[Sample]) -> int | None:
+    """Return how many images to validate on after an epoch, where a time is all that is given."""
+    if not recipe.plan.open_end or not held_out:
+        return None
+    pixels = np.mean([sample.height * sample.width for sample in held_out])
+    return max(int(VALIDATED_PX_A_MINUTE * recipe.spec.minutes / pixels), FEWEST_FRAMES)
+
+
 def encoder_of(recipe: Recipe, folder: Path) -> str:
     """Return the name of the file of ImageNet's weights that a run began with, or "".
 
@@ -154,6 +182,7 @@ def settings_of(spec: TrainSpec, dataset: Dataset, **more: Any) -> dict[str, Any
     """Return what makes a run this one, as JSON values: settings, and the data's fingerprint."""
     values = spec.to_json()
     values["dataset"] = str(Path(spec.dataset).absolute())
+    values["start"] = str(Path(spec.start).absolute()) if spec.start else ""
     told = {
         "settings": {**{name: values[name] for name in RUN}, **more},
         "fingerprint": dataset.fingerprint(),

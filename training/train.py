@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.errors import Cancelled, JobError, OutputError
 from unet_segmenter.engine.model_card import CARD_NAME
 from unet_segmenter.engine.progress import Progress
 
+from .budget import Budget, Clock
 from .checkpoint import BEST, read_history
 from .crossvalidation_results import NAME
+from .fit import OUT_OF_TIME
 from .leak_across import places_shared, warning_of
+from .own_image import FOLDER, with_dataset
 from .recipe import Recipe
 from .run import (
     SPEC,
@@ -23,12 +27,14 @@ from .run import (
     encoder_of,
     fit_recipe,
     keep_settings,
+    most_exported,
     read_json,
-    seconds_from_now,
     settings_of,
     write_json,
 )
+from .starts import card_of, told_start, with_start
 from .train_spec import EXPORT, TrainSpec
+from .waiting_page import begin_page, close_page, tell_result
 
 __all__ = ["TrainResult", "TrainSpec", "train"]
 
@@ -55,11 +61,17 @@ class TrainResult:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
-def train(spec: TrainSpec, progress: Progress) -> TrainResult:
+def train(spec: TrainSpec, progress: Progress, clock: Clock = time.monotonic) -> TrainResult:
     """Train, calibrate and export the model that ``spec`` asks for.
 
-    The run's folder holds checkpoints, curves and a live report; the same call goes on where an
-    earlier one stopped, and a finished run says so.
+    The run's folder holds checkpoints, curves and a live report, and the prepared data set where
+    the spec names an image; the same call goes on where an earlier one stopped, and a finished
+    run says so.
+
+    Parameters
+    ----------
+    clock : callable
+        Tells the time of a time budget, s.
 
     Raises
     ------
@@ -68,33 +80,66 @@ def train(spec: TrainSpec, progress: Progress) -> TrainResult:
     Cancelled
         If the user stopped; the best weights are kept, and the message says where.
     """
-    recipe = Recipe.of(spec)
+    spec = with_start(spec)
+    budget = None if spec.minutes is None else Budget(spec.minutes, clock)
     folder = spec.run_folder
+    _refuse_to_overwrite(spec, folder)
+    try:
+        if spec.image:
+            _begin(spec, folder, progress)
+            return _train(with_dataset(spec, progress), budget, folder, progress)
+        return _train(spec, budget, folder, progress)
+    except BaseException as error:
+        cancelled = isinstance(error, (Cancelled, KeyboardInterrupt))
+        close_page(folder / REPORT, f"{'cancelled' if cancelled else 'failed'}: {error}")
+        raise
+
+
+def _begin(spec: TrainSpec, folder: Path, progress: Progress) -> None:
+    """Write the page to watch, and tell where it is."""
+    if (folder / RESULT).is_file():
+        return
+    try:
+        begin_page(folder / REPORT, f"Training {Path(spec.output).name}")
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+    progress.log("info", f"Watch it in a browser: {(folder / REPORT).absolute()}")
+
+
+def _train(spec: TrainSpec, budget: Budget | None, folder: Path, progress: Progress) -> TrainResult:
+    recipe = Recipe.of(spec)
+    if spec.start:
+        progress.log("info", f"starting from the model in {spec.start}")
     told = settings_of(spec, recipe.dataset)
     shipped = json.loads(json.dumps({name: spec.to_json()[name] for name in EXPORT}))
     if done := _finished(spec, {**told, "export": shipped}, folder):
         progress.log("info", f"finished before: {done.model_folder}; nothing to do")
         return done
-    _refuse_to_overwrite(spec, folder)
     # What cannot be in the end is better told now.
     _identity(recipe)
     calibration = _calibration(recipe)
     keep_settings(told, folder)
+    if folder / FOLDER != Path(spec.dataset):
+        _begin(spec, folder, progress)
     training, held_out = (recipe.dataset.split(side) for side in ("train", "validation"))
-    ended = False
+    ended, minutes = False, None
     if not spec.finish:
-        until = seconds_from_now(spec.minutes)
         title = f"Training {Path(spec.output).name}"
         _warn_of_squashing(recipe, progress)
         if shared := warning_of(places_shared(recipe.dataset, progress)):
             progress.log("warning", shared)
-        ended = fit_recipe(recipe, training, held_out, folder, progress, title, until).ended
+        state = fit_recipe(recipe, training, held_out, folder, progress, title, budget)
+        ended, minutes = state.ended, spec.minutes if state.status == OUT_OF_TIME else None
     if progress.cancelled():
         raise Cancelled(f"Cancelled before the export; the best weights are in {folder / BEST}.")
     result = _export(recipe, calibration, folder, progress)
     epochs = len(read_history(folder))
-    done = {"export": shipped, "ended": ended, "epochs": epochs, "result": _values(result)}
+    done = {
+        "export": shipped, "ended": ended, "minutes": minutes, "epochs": epochs,
+        "result": _values(result),
+    }  # fmt: skip
     write_json(folder / RESULT, {**told, **done})
+    tell_result(folder / REPORT, result.metrics)
     progress.log("info", f"the model is in {spec.output}, the report in {folder / REPORT}")
     return result
 
@@ -118,17 +163,18 @@ def _export(recipe: Recipe, calibration: Any, folder: Path, progress: Progress) 
 
     spec, history = recipe.spec, read_history(folder)
     best = max(history, key=lambda row: row["score"])
-    total = recipe.plan.epochs * recipe.plan.steps
-    progress.advance(total, total, "export: calibrating and measuring")
+    progress.advance(1, 1, "export: calibrating and measuring")
     plan = ExportPlan(
         _identity(recipe), recipe.scaling, recipe.network.head, calibration,
         {**_told_training(recipe, len(history)), "best_epoch": int(best["epoch"])},
-        _unseen(recipe),
+        _unseen(recipe), **_effort(spec),
     )  # fmt: skip
     model = best_network(recipe, folder)
     result = export(
         model, recipe.dataset, Path(spec.output), plan, lambda line: progress.log("info", line)
     )
+    for doubt in result.doubts:
+        progress.log("warning", doubt)
     return TrainResult(
         str(Path(spec.output).absolute()), str((folder / REPORT).absolute()),
         dict(result.card.details.get("metrics", {})),
@@ -145,6 +191,14 @@ def _calibration(recipe: Recipe) -> Any:
     from .crossvalidate import calibration_from
 
     return calibration_from(Path(spec.calibrate_from), recipe.dataset, plan)
+
+
+def _effort(spec: TrainSpec) -> dict[str, int]:
+    """Return how many images the export is measured on at most, where the time is limited."""
+    images = most_exported(spec)
+    if images is None:
+        return {}
+    return {"most_images": images, "halo_images": 6, "proof_images": 3, "bf16_images": 12}
 
 
 def _unseen(recipe: Recipe) -> dict[str, Any] | None:
@@ -185,19 +239,11 @@ def _first_sources(recipe: Recipe) -> tuple[dict[str, str], ...]:
     spec = recipe.spec
     encoder = encoder_of(recipe, spec.run_folder)
     found: list[dict[str, str]] = [SOURCE] if encoder else []
-    if spec.start and (card := _card_of(Path(spec.start))) is not None:
+    if spec.start and (card := card_of(Path(spec.start))) is not None:
         told = {key: str(card.get(key) or "") for key in ("title", "license", "citation")}
         found.append({**told, "title": f"first weights: {_name_of(card)}, {told['title']}"})
         found += [one for one in card.get("sources", ()) if one not in found]
     return tuple(found)
-
-
-def _card_of(start: Path) -> dict[str, Any] | None:
-    """Return the card of a model's folder, a file in it, or of what a run's folder became."""
-    folder = start.parent if start.is_file() else start
-    model = folder.with_name(folder.name.removesuffix(".run"))
-    mend = "repair it, or remove it and train without what it tells"
-    return read_json(folder / CARD_NAME, mend) or read_json(model / CARD_NAME, mend)
 
 
 def _name_of(card: Mapping[str, Any]) -> str:
@@ -214,9 +260,7 @@ def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
     }  # fmt: skip
     if encoder := encoder_of(recipe, spec.run_folder):
         told["encoder"] = encoder
-    if spec.start:
-        card = _card_of(Path(spec.start))
-        told["started_from"] = Path(spec.start).name if card is None else _name_of(card)
+    told |= told_start(spec, recipe.dataset)
     if spec.freeze != "none":
         told["frozen"] = spec.freeze
     return told
@@ -232,6 +276,8 @@ def _finished(spec: TrainSpec, told: Mapping[str, Any], folder: Path) -> TrainRe
     if spec.finish and before.get("epochs") != len(read_history(folder)):
         return None
     if not (spec.finish or before.get("ended")):
+        return None
+    if (used := before.get("minutes")) is not None and spec.minutes != used:
         return None
     return TrainResult(**before["result"])
 

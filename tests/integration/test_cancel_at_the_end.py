@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A cancel while the last file of a run is written: nothing is published, nothing succeeds."""
+"""A cancel in bad moments: while the last file is written, and while a server does not answer."""
 
 from __future__ import annotations
 
+import signal
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.toy_cli import start
 from tests.toy_jobs import WatchingProgress
 from tests.toy_rasters import texture, write_raster
 from unet_segmenter.engine.errors import Cancelled
@@ -52,3 +56,23 @@ def test_no_kind_of_run_publishes_after_a_cancel(
         run_values(kind, {**jobs[kind], "output": str(output)}, progress)
     assert progress.writing == 1
     assert not output.exists()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_does_not_answer_delays_no_cancel(
+    sent: signal.Signals, bright: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.settimeout(120)
+        source = f"/vsicurl/http://127.0.0.1:{server.getsockname()[1]}/in.tif"
+        run = start("segment", source, tmp_path / "m.tif", "--model", bright, "--quiet")
+        connection, _ = server.accept()
+        with connection:
+            time.sleep(0.5)  # the request is sent, and waits for its answer
+            began = time.monotonic()
+            run.send_signal(sent)
+            run.communicate(timeout=60)
+            assert time.monotonic() - began < 2
+    assert run.returncode == Cancelled.exit_code

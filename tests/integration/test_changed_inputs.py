@@ -111,3 +111,19 @@ def test_statistics_that_qgis_writes_beside_the_input_stop_no_run(
 
     segment(place["image"], tmp_path / "m.tif", bright, WatchingProgress(touch), block_size=16)
     assert (tmp_path / "m.tif").is_file()
+
+
+def test_a_data_set_of_a_raster_that_changed_is_not_put_in_place(tmp_path: Path) -> None:
+    from training.prepare import prepare
+    from training.prepare_spec import PrepareSpec
+
+    place, other = place_with(tmp_path / "in", 1), place_with(tmp_path / "other", 2)
+    for path in place.values():
+        os.utime(path, (1e9, 1e9))
+    spec = PrepareSpec(
+        source=str(place["image"]), output=str(tmp_path / "set"), reader="geo",
+        labels=str(place["classes"]), chip=32, split="random",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="was changed while it was read"):
+        prepare(spec, Overwrites(place, other))
+    assert not (tmp_path / "set").exists()

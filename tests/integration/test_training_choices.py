@@ -9,7 +9,8 @@ import pytest
 
 from unet_segmenter import cli
 from unet_segmenter.commands import evaluate, preparedataset, trainmodel
-from unet_segmenter.runners import in_process, training_choices
+from unet_segmenter.engine import training_choices, training_flags
+from unet_segmenter.runners import in_process
 
 pytest.importorskip("keras")
 
@@ -67,7 +68,7 @@ def test_without_flags_a_command_s_defaults_are_those_of_the_specification(
         if field.default is dataclasses.MISSING
     }
     expected = dataclasses.replace(type(spec)(**needed))
-    told = {"reader"} if kind == "prepare" else set()
+    told = {"prepare": {"reader"}, "train": {"start"}}.get(kind, set())
     for field in dataclasses.fields(spec):
         if field.name not in told:
             assert getattr(spec, field.name) == getattr(expected, field.name), field.name
@@ -97,9 +98,69 @@ def test_flags_of_trainmodel_become_a_specification(monkeypatch: pytest.MonkeyPa
     assert (spec.minutes, spec.threshold) == (1.5, "otsu")
 
 
-def test_a_model_of_the_library_is_started_from_by_its_name(
-    toy_unet, monkeypatch: pytest.MonkeyPatch
+def test_an_image_with_polygons_is_learned_from_without_a_data_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
-    monkeypatch.setenv("UNET_SEGMENTER_MODELS", str(toy_unet.parent))
-    options = cli._parser().parse_args(["trainmodel", "/set", "/model", "--start", "toy_unet"])
-    assert trainmodel._values(options)["start"] == str(toy_unet)
+    given = []
+
+    def run(kind, values, progress):
+        given.append(in_process.JOB_KINDS[kind].read_job(values))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(in_process, "run_values", run)
+    image, labels = tmp_path / "field.tif", tmp_path / "labels.gpkg"
+    for path in (image, labels):
+        path.touch()
+    cli.main(
+        f"trainmodel {image} {tmp_path}/model --polygons {labels} --field kind --samples "
+        "everything --bands 1 2 3 --quiet".split()
+    )
+    (spec,) = given
+    assert (spec.image, spec.polygons, spec.dataset) == (str(image), str(labels), "")
+    assert (spec.field, spec.samples, spec.bands) == ("kind", "everything", (1, 2, 3))
+    assert (spec.start, spec.preset, spec.minutes) == ("auto", "", None)
+    assert cli.main(["trainmodel", str(image), f"{tmp_path}/model"]) == 2
+
+
+def _flags_of(parser, command: str) -> dict[str, tuple]:
+    """Flag to what it may be, of one command."""
+    (commands,) = (one for one in parser._actions if getattr(one, "choices", None) and one.nargs)
+    return {
+        text: (action.dest, action.nargs, action.choices and tuple(action.choices), action.help)
+        for action in commands.choices[command]._actions
+        for text in action.option_strings or [action.metavar]
+    }
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("preparedataset", "prepare"), ("trainmodel", "train")]
+)
+def test_both_command_lines_have_the_same_flags(ours: str, theirs: str) -> None:
+    from training import __main__ as training_cli
+
+    plugin, training = _flags_of(cli._parser(), ours), _flags_of(training_cli._parser(), theirs)
+    for only_here in ("--json", "--quiet"):
+        plugin.pop(only_here)
+    assert plugin == training
+
+
+@pytest.mark.parametrize("table", ["PREPARE", "TRAIN"])
+def test_every_flag_sets_a_field_of_the_specification(table: str) -> None:
+    from training.prepare_spec import PrepareSpec
+    from training.train_spec import TrainSpec
+
+    spec = PrepareSpec if table == "PREPARE" else TrainSpec
+    fields = {field.name for field in dataclasses.fields(spec)}
+    set_ = {flag.sets for flag in getattr(training_flags, table)}
+    assert set_ | {"source", "output", "reader", "dataset", "image"} >= fields >= set_
+
+
+def test_the_earlier_forms_of_the_command_line_of_training_are_understood() -> None:
+    from training.__main__ import in_today_s_form
+
+    old = ["prepare", "field.tif", "out", "--reader", "geo", "--labels", "l.gpkg"]
+    assert in_today_s_form(old) == ["prepare", "geo", "field.tif", "out", "--labels", "l.gpkg"]
+    assert in_today_s_form(["prepare", "in", "out"]) == ["prepare", "folders", "in", "out"]
+    old = ["train", "set", "--mix", "a=.5", "--output", "model", "--epochs", "3"]
+    assert in_today_s_form(old) == ["train", "set", "model", "--mix", "a=.5", "--epochs", "3"]
+    assert in_today_s_form(["evaluate", "m", "--output", "o"]) == ["evaluate", "m", "--output", "o"]

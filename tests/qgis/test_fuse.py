@@ -111,7 +111,7 @@ def test_it_has_the_parameters_that_are_promised(provider):
     found = {p.name(): bool(p.flags() & optional) for p in algorithm.parameterDefinitions()}
     needed = ("INPUTS", "METHOD", "ALIGN", "PROBABILITY_TYPE", "OUTPUT")
     may_be_empty = (
-        *("CLASS_NAMES", "PRIORITY", "THRESHOLDS", "UNKNOWN_THRESHOLD", "BLOCK_SIZE"),
+        *("CLASS_NAMES", "PRIORITY", "THRESHOLDS", "UNKNOWN_THRESHOLD", "BLOCK_SIZE", "NODATA"),
         *("PROBABILITY", "CONFIDENCE", "CONFLICT", "ENTROPY", "SUMMARY"),
     )
     assert found == {**dict.fromkeys(needed, False), **dict.fromkeys(may_be_empty, True)}

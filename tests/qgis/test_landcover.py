@@ -132,4 +132,4 @@ def test_it_has_every_field_of_the_job_as_a_parameter(provider):
     names = {p.name() for p in algorithm.parameterDefinitions()}
     fields = {field.upper() for field in LandcoverJob.__dataclass_fields__}
     assert names - fields == {"MODEL_FILES"}
-    assert fields - names == {"RESUME", "HALO"}, "temporary outputs, and the models' own"
+    assert fields - names == {"RESUME", "HALO", "CRS"}, "temporary outputs, models, the layer"

@@ -158,7 +158,7 @@ def test_a_model_prepares_trains_maps_and_evaluates(
     results, success = model.run({"image": raster}, context, feedback)
     assert success, feedback.told
     jobs = [json.loads(text[4:]) for _, text in feedback.told if text.startswith("job=")]
-    assert [job.get("reader", job.get("preset")) for job in jobs[:2]] == ["geo", "lite0"]
+    assert [job.get("reader", job.get("preset")) for job in jobs[:2]] == ["geo", ""]
     assert jobs[1]["dataset"] == str(tmp_path / "set")
     assert jobs[2]["model"] == str(tmp_path / "model")
     assert jobs[3]["input"] == str(tmp_path / "map.tif")

@@ -34,6 +34,7 @@ def test_a_raster_with_polygons_becomes_a_job_with_files(
     assert job["fractions"] == [0.5, 0.25, 0.25]
     assert (job["chip"], job["scale"], job["seed"], job["split"]) == (16, 0.5, 7, "")
     assert (job["block"], job["gsd"], job["size"]) == (0, None, [])
+    assert job["samples"] == "auto"
     assert results["OUTPUT"] == str(tmp_path / "set")
     assert results["REPORT"] == str(tmp_path / "set" / "report.html")
     assert results["CLASS_NAMES"] == "grass,tree"

@@ -111,6 +111,7 @@ def test_segment_has_the_parameters_that_are_promised(provider):
         ("MODEL_FILE", "file", True, False),
         ("CLASSES", "string", True, False),
         ("BANDS", "band", True, False),
+        ("NODATA", "string", True, False),
         ("EXTENT", "extent", True, False),
         ("AOI", "source", True, False),
         ("THRESHOLD", "number", True, False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 from qgis.core import QgsApplication
@@ -40,12 +41,13 @@ def test_parameters_become_a_job_and_what_is_left_out_is_the_preset_s(
     job = feedback.job()
     assert job["dataset"] == str(dataset)
     assert job["output"] == str(tmp_path / "model")
-    assert (job["preset"], job["head"], job["freeze"]) == ("lite0", "sigmoid", "none")
+    assert (job["preset"], job["head"], job["freeze"]) == ("", "sigmoid", "none")
     assert (job["classes"], job["class_weights"]) == (["tree"], ["tree=2", "grass=1"])
     assert (job["epochs"], job["rate"], job["augment"]) == (2, 0.002, False)
     assert job["averaging"] == 0.9
-    assert (job["loss"], job["optimizer"], job["start"], job["encoder"]) == (None, None, "", "")
-    assert not {"steps", "batch", "size", "seed", "minutes"} & set(job)
+    assert (job["loss"], job["optimizer"], job["start"], job["encoder"]) == (None, None, "auto", "")
+    assert job["half"] is None
+    assert not {"steps", "batch", "size", "seed", "minutes", "image", "polygons"} & set(job)
     assert results["OUTPUT"] == str(tmp_path / "model")
     assert (results["MODEL_NAME"], results["MEAN_IOU"]) == ("model", 0.2)
     assert results["REPORT"].endswith("report.html")
@@ -62,9 +64,9 @@ def test_epochs_are_lines_of_the_log_and_the_time_left_is_progress(
     run, stub_engine, feedback, dataset, tmp_path
 ):
     run("trainmodel", DATASET=str(dataset), OUTPUT=str(tmp_path / "model"))
+    assert feedback.job()["minutes"] == 20
     told = [text for level, text in feedback.told if level == "info"]
     assert "epoch 1: mean IoU 0.1" in told
-    assert f"Watch it in a browser: {tmp_path / 'model'}.run/report.html" in told
     assert feedback.stages == ["epoch 1 of 2, 1 min left", "epoch 2 of 2, 1 min left"]
     assert feedback.progress() == 100
 
@@ -90,7 +92,7 @@ def test_models_with_trainable_weights_can_be_started_from(
     run, stub_engine, provider, feedback, dataset, model_folder, tmp_path
 ):
     options = provider.algorithm("trainmodel").parameterDefinition("START").options()
-    assert options[0] == "none"
+    assert options[:2] == ["auto", "none"]
     assert "toy" not in options, "its weights are for mapping alone"
     (model_folder / "toy" / "trainable.keras").touch()
     try:
@@ -100,6 +102,22 @@ def test_models_with_trainable_weights_can_be_started_from(
     finally:
         (model_folder / "toy" / "trainable.keras").unlink()
     assert feedback.job()["start"] == str(model_folder / "toy")
+
+
+def test_an_image_and_its_polygons_take_the_place_of_a_data_set(
+    run, stub_engine, feedback, refusal, raster, polygons, tmp_path
+):
+    given = {"IMAGE": raster, "OUTPUT": str(tmp_path / "model")}
+    assert "IMAGE needs POLYGONS" in refusal("trainmodel", **given)
+    assert "or a prepared DATASET." in refusal("trainmodel", OUTPUT=str(tmp_path / "model"))
+    given |= {"POLYGONS": polygons, "FIELD": "kind"}
+    assert "DATASET, not both" in refusal("trainmodel", **given, DATASET=str(tmp_path))
+    run("trainmodel", **given, MINUTES=5, SAMPLES="everything", AREAS=polygons)
+    job = feedback.job()
+    assert (job["image"], job["field"], job["samples"]) == (raster, "kind", "everything")
+    assert (job["minutes"], job["start"], job["dataset"]) == (5, "auto", "")
+    assert Path(job["polygons"]).name == "polygons.gpkg"
+    assert Path(job["areas"]).name == "areas.gpkg"
 
 
 @pytest.mark.parametrize(

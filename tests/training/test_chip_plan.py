@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.test_geo import box, grid_of, write_polygons
+from tests.training.test_geo import LEFT, PIXEL, TOP, box, grid_of, write_polygons
 from tests.training.tiny_fit import Listener
 from training.chip_plan import GAP, SIDES, plan_chips, tile
 from training.dataset import IGNORE, SPLITS
@@ -14,6 +14,7 @@ from training.errors import DatasetError
 from training.prepare import prepare
 from training.prepare_spec import PrepareSpec
 from unet_segmenter.engine.geometry import Shape2D
+from unet_segmenter.engine.rasters.source import RasterSource
 from unet_segmenter.engine.rasters.writer import write_geotiff
 from unet_segmenter.engine.vector import read_labelled_polygons
 
@@ -145,26 +146,38 @@ def test_a_small_raster_is_prepared_with_a_test_side_and_tells_how(prepared):
 def test_the_blocks_are_polygons_with_their_side_and_those_of_test_are_a_file_of_their_own(
     prepared,
 ):
-    grid = grid_of(SHAPE)
     for name, sides in (("blocks.gpkg", set(SPLITS)), ("test_blocks.gpkg", {"test"})):
         polygons, found, crs = read_labelled_polygons(str(prepared.folder / name), "side")
-        assert set(found) == sides
         assert "32617" in str(crs)
-        expected = {
-            (sample.split, *_bounds_of(sample))
-            for sample in prepared.samples
-            if sample.split in sides
-        }
-        own = set()
-        for polygon, side in zip(polygons, found, strict=True):
-            xs, ys = zip(*polygon["coordinates"][0], strict=True)
-            own.add((side, min(xs), min(ys), max(xs), max(ys)))
-        assert own == expected
-    assert all(grid.bounds()[0] <= row[1] for row in expected)
+        wanted = [sample.split for sample in prepared.samples if sample.split in sides]
+        assert sorted(found) == sorted(wanted)
+        boxes = [_box_in_px(polygon) for polygon in polygons]
+        seen = np.zeros(SHAPE, int)
+        for top, left, bottom, right in boxes:
+            seen[top:bottom, left:right] += 1
+        assert seen.max() == 1, "blocks do not overlap"
 
 
-def _bounds_of(sample):
-    from unet_segmenter.engine.rasters.source import RasterSource
+def test_a_chip_shows_what_is_around_its_block_and_is_labelled_in_it_alone(prepared):
+    polygons, names, _crs = read_labelled_polygons(str(prepared.folder / "blocks.gpkg"), "block")
+    blocks = {name: _box_in_px(p) for name, p in zip(names, polygons, strict=True)}
+    wider = 0
+    for sample in prepared.samples:
+        with RasterSource(str(sample.image)) as source:
+            left, _bottom, _right, top = source.grid.bounds()
+        row, col = round((TOP - top) / PIXEL), round((left - LEFT) / PIXEL)
+        _image, mask = prepared.read(sample)
+        rows, cols = np.nonzero(mask != IGNORE)
+        first_row, first_col, last_row, last_col = blocks[sample.group]
+        assert first_row <= rows.min() + row <= rows.max() + row < last_row
+        assert first_col <= cols.min() + col <= cols.max() + col < last_col
+        wider += mask.size > (last_row - first_row) * (last_col - first_col)
+    assert wider == len(prepared.samples)
 
-    with RasterSource(str(sample.image)) as source:
-        return source.grid.bounds()
+
+def _box_in_px(polygon) -> tuple[int, int, int, int]:
+    xs, ys = zip(*polygon["coordinates"][0], strict=True)
+    return (
+        round((TOP - max(ys)) / PIXEL), round((min(xs) - LEFT) / PIXEL),
+        round((TOP - min(ys)) / PIXEL), round((max(xs) - LEFT) / PIXEL),
+    )  # fmt: skip

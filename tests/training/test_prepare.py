@@ -164,12 +164,6 @@ def test_images_that_would_become_too_small_are_named(plain, tmp_path):
         prepare(spec, SilentProgress())
 
 
-def test_a_spec_file_that_is_a_list_is_refused(tmp_path, capsys):
-    (tmp_path / "spec.json").write_text("[1]")
-    assert main(["prepare", "a", "b", "--spec", str(tmp_path / "spec.json")]) == 2
-    assert "spec.json: is no JSON object" in capsys.readouterr().err
-
-
 def test_a_class_list_without_what_is_ignored_by_default_is_named(tmp_path):
     write_pairs(tmp_path / "set" / "images", tmp_path / "set" / "labels", 4)
     path = tmp_path / "set" / "class_dict.csv"
@@ -339,10 +333,8 @@ def test_each_reader_and_each_split_has_its_entry():
     assert tuple(METHODS) == SPLIT_METHODS
 
 
-def test_the_command_takes_flags_and_a_spec_and_prints_the_balance(plain, tmp_path, capsys):
-    spec = {"source": str(plain), "output": str(tmp_path / "no"), "split": "random", "seed": 1}
-    (tmp_path / "spec.json").write_text(json.dumps(spec))
-    flags = ["--spec", str(tmp_path / "spec.json"), "--class", "green=grass,tree", "--seed", "9"]
+def test_the_command_takes_flags_and_prints_the_balance(plain, tmp_path, capsys):
+    flags = ["--classes", "green=grass,tree", "--split", "random", "--seed", "9"]
     assert main(["prepare", str(plain), str(tmp_path / "out"), *flags]) == 0
     dataset = Dataset.open(tmp_path / "out")
     assert [c.name for c in dataset.classes] == ["green"]

@@ -6,15 +6,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .train import add_data, add_output, add_recipe, spec_of
+from .train import add_data, add_recipe, spec_of
 
 HELP = "Draw the first batch that a recipe would train on, as a PNG: images, masks laid over them."
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_data(parser)
-    add_output(parser, "PNG file to write")
+    add_data(parser, "PNG file to write")
     add_recipe(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from .train import add_data, add_output, add_recipe, add_start, console, spec_of
+from .train import add_data, add_recipe, add_start, console, spec_of
 
 HELP = "Judge a recipe on groups that its models did not see; folds go on where they stopped."
 FRAMES = 24
@@ -14,8 +14,7 @@ FRAMES = 24
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_data(parser)
-    add_output(parser, "folder to write: a run a fold, crossvalidation.json, .csv and .md")
+    add_data(parser, "folder to write: a run a fold, crossvalidation.json, .csv and .md")
     add = parser.add_argument
     add("--folds", type=int, default=4, help="(default: %(default)s)")
     add(
@@ -36,7 +35,7 @@ def run(options: Namespace) -> None:
     """Cross-validate."""
     from ..crossvalidate import CrossSpec, crossvalidate
 
-    frames = options.frames or (FRAMES if options.select == "last" else None)
+    frames = getattr(options, "frames", None) or (FRAMES if options.select == "last" else None)
     spec = CrossSpec(
         spec_of(options, frames=frames), options.folds, options.select, tuple(options.only),
         options.predictions, tuple(map(tuple, options.together)),

@@ -32,8 +32,8 @@ class Reader(Protocol):
         One of `training.prepare_spec.SPLIT_METHODS`.
 
     A reader of chips of a georeferenced raster has ``window(name)``, ``grid(name)``,
-    ``polygons(name)``, ``polygon_classes``, ``labelled`` and, where its chips were planned with
-    their sides, ``sides`` and ``plan_notes`` besides.
+    ``block_grid(name)``, ``polygons(name)``, ``polygon_classes``, ``labelled`` and, where its chips
+    were planned with their sides, ``sides`` and ``plan_notes`` besides.
     """
 
     classes: tuple[SourceClass, ...]

@@ -121,6 +121,7 @@ class GeoChips:
         self.gsd = None if size is None else round(float(np.sqrt(size[0] * size[1])), 6)
         self.title = Path(source.raster).stem
         self._plan: ChipPlan | None = None
+        self._blocks: dict[str, PixelWindow] = {}
         self._windows: dict[str, PixelWindow] = {}
         if source.side:
             shape = self._raster.grid.shape
@@ -146,12 +147,17 @@ class GeoChips:
             self._plan = plan_chips(
                 self._raster.grid.shape, self._labels, highest + 1, fractions, seed, gap
             )
+        shape = self._raster.grid.shape
         self._cut(self._plan.windows)
+        self._blocks = self._windows
+        self._windows = {
+            name: self._plan.chip(block, shape) for name, block in self._blocks.items()
+        }
 
     @property
     def sides(self) -> dict[str, str]:
         """The side of the split of each chip, where they were planned for one; else nothing."""
-        return dict(zip(self._windows, self._plan.sides, strict=True)) if self._plan else {}
+        return dict(zip(self._blocks, self._plan.sides, strict=True)) if self._plan else {}
 
     @property
     def plan_notes(self) -> tuple[str, ...]:
@@ -160,7 +166,8 @@ class GeoChips:
             return ()
         return (
             f"blocks of about {self._plan.side} px, as large as leaves each side some of every "
-            f"class; within {self._plan.gap} px of another side labels neither teach nor count",
+            f"class; within {self._plan.gap} px of another side labels neither teach nor count, "
+            "and chips show a block's surroundings without their labels",
         )
 
     def _cut(self, windows: Iterable[PixelWindow]) -> None:
@@ -174,6 +181,11 @@ class GeoChips:
     def default_classes(self) -> tuple[str, ...]:
         """All classes that the labels name, but those outside of the polygons."""
         return tuple(cls.name for cls in self.classes if cls.name != UNLABELLED)
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that are read chip by chip."""
+        labels = self._classes_raster.files if self._classes_raster else ()
+        return (*self._raster.files, *labels)
 
     def warnings(self) -> list[str]:
         """Return what the user should know of the raster before it teaches."""
@@ -190,6 +202,10 @@ class GeoChips:
     def grid(self, name: str) -> RasterGrid:
         """Return where a chip lies on Earth."""
         return self._raster.grid.crop(self._windows[name])
+
+    def block_grid(self, name: str) -> RasterGrid:
+        """Return where a chip's labels lie on Earth: the chip, or its block of a planned split."""
+        return self._raster.grid.crop(self._blocks.get(name, self._windows[name]))
 
     def image(self, name: str) -> np.ndarray:
         """Return a chip (H, W, B) in the raster's type; nodata holds the raster's mean."""
@@ -209,7 +225,7 @@ class GeoChips:
         labels = self._labels(self._windows[name])
         labels[~valid] = -1
         if self._plan is not None:
-            self._plan.hide(labels, self._windows[name], self.sides[name])
+            self._plan.hide(labels, self._blocks[name], self.sides[name], self._windows[name])
         return labels
 
     def _labels(self, window: PixelWindow) -> np.ndarray:
@@ -233,7 +249,7 @@ class GeoChips:
             numbers[~self._areas.mask(window)] = 0
         if self._plan is not None:
             known = numbers.copy()
-            self._plan.hide(known, window, self.sides[name])
+            self._plan.hide(known, self._blocks[name], self.sides[name], window)
             numbers[known < 0] = 0
         return np.unique(numbers[numbers > 0]) - 1
 
@@ -354,4 +370,4 @@ def _naming(path: str) -> Iterator[None]:
 
 
 def _listed(names: Sequence[str]) -> tuple[SourceClass, ...]:
-    return tuple(SourceClass(i, name, color_of(i - 1)) for i, name in enumerate(names, 1))
+    return tuple(SourceClass(i, name, color_of(i - 1, name)) for i, name in enumerate(names, 1))

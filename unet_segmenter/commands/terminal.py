@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
+from ..engine import output_paths
 from ..engine.errors import Cancelled
 from ..engine.name_lists import split_list, split_names
 from ..engine.progress import Level
@@ -21,6 +21,8 @@ from ..engine.progress import Level
 SECONDS_TO_STOP = 1.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_BETWEEN_LINES = 20.0
+
+absolute = output_paths.absolute
 
 
 class _Stoppable:
@@ -192,11 +194,6 @@ def names(parts: Sequence[str]) -> tuple[str, ...]:
 def entries(parts: Sequence[str]) -> tuple[str, ...]:
     """Entries such as name=number, given one by one or separated by commas."""
     return tuple(entry for part in parts for entry in split_list(part))
-
-
-def absolute(path: str) -> str:
-    """An absolute path for a local file; other sources (/vsis3/, URLs) as they are."""
-    return str(Path(path).absolute()) if Path(path).exists() or "/" not in path else path
 
 
 def print_json(content: object) -> None:

@@ -17,7 +17,7 @@ from .errors import OutputError
 from .geometry import PixelWindow, Shape2D
 from .progress import Progress
 from .rasters.writer import driver_of
-from .side_files import is_ours, table_path
+from .side_files import is_foreign_picture, is_ours, quicklook_path, table_path
 from .text_files import check_folders
 from .tiling import Block
 
@@ -45,6 +45,13 @@ def check_outputs(outputs: Mapping[str, str], no_raster: tuple[str, ...] = NO_RA
         side file of no raster that would be read as a part of ours.
     """
     check_folders(outputs)
+    if "SUMMARY" in outputs:
+        summary = Path(outputs["SUMMARY"])
+        if is_foreign_picture(summary):
+            raise OutputError(
+                f"{quicklook_path(summary)} is no quick look that this plugin drew, and would be "
+                "replaced by that of SUMMARY. Move it away, or choose another name for SUMMARY."
+            )
     for name, path in outputs.items():
         if name in no_raster:
             continue

@@ -88,7 +88,7 @@ def check_values(
     outside = float(np.mean((sample < low) | (sample > high)))
     found = f"values from {sample.min():g} to {sample.max():g}"
     wanted = f"the model {card.name} was made for {low:g} to {high:g}"
-    remedy = f"Rescale it first, for example: {_rescaling(sample, source.dtype, card)}"
+    remedy = f"Rescale it first, for example: {_rescaling(sample, source, card, bands)}"
     if outside > _STRAY_SHARE:
         raise InputError(f"{source.path} ({source.dtype}) has {found}, but {wanted}. {remedy}")
     if outside > 0:
@@ -156,18 +156,23 @@ def check_resolution(source: RasterSource, card: ModelCard) -> list[str]:
     )
 
 
-def _rescaling(sample: NDArray[np.float64], dtype: str, card: ModelCard) -> str:
+def _rescaling(
+    sample: NDArray[np.float64], source: ImageSource, card: ModelCard, bands: tuple[int, ...]
+) -> str:
     """The command that brings most of the values sampled to where the training images had theirs.
 
     All others end within the model's range: with an exponent GDAL clips what it scales.
     """
     low, high = np.percentile(sample, (0.5, 99.5))
-    kind = dtype if dtype in card.input.data_type else card.input.data_type[0]
+    scale, offset = source.scales[bands[0] - 1]  # GDAL rescales the values as they are stored
+    low, high = (low - offset) / scale, (high - offset) / scale
+    true = "" if (scale, offset) == (1, 0) else " -a_scale 1 -a_offset 0"
+    kind = source.dtype if source.dtype in card.input.data_type else card.input.data_type[0]
     first, last = _usual_values(card, kind)
     clip = "" if kind == "uint8" and (first, last) == (0, 255) else " -exponent 1"
     return (
         f"gdal_translate -ot {_GDAL_TYPES.get(kind, kind)} -scale {low:.9g} {high:.9g} "
-        f"{first:.9g} {last:.9g}{clip} INPUT OUTPUT"
+        f"{first:.9g} {last:.9g}{clip}{true} INPUT OUTPUT"
     )
 
 

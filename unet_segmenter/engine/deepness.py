@@ -71,13 +71,18 @@ def deepness_card(path: Path) -> ModelCard:
 
 def _check_network(path: Path, description: predictor_onnx.OnnxDescription) -> None:
     """Refuse networks whose maps would lack or misread something."""
-    for what, tensors in (("inputs", description.inputs), ("outputs", description.outputs)):
-        if len(tensors) != 1:
-            raise ModelError(
-                f"{path} has {len(tensors)} {what} ({', '.join(t.name for t in tensors)}); models "
-                "of one input and one output are supported. Export it again with the one that "
-                "you need, for instance by onnx.utils.extract_model."
-            )
+    if len(description.inputs) != 1:
+        raise ModelError(
+            f"{path} has {len(description.inputs)} inputs ({_names_of(description.inputs)}); "
+            "models of one input are supported. Export it again with the image alone."
+        )
+    if len(description.outputs) != 1:
+        command = "python -c \"import onnx; m = onnx.load('IN'); del m.graph.output[1:]; "
+        raise ModelError(
+            f"{path} has {len(description.outputs)} outputs ({_names_of(description.outputs)}); "
+            "models of one output are supported. To keep the first one: "
+            f"{command}onnx.save(m, 'OUT')\""
+        )
     (given,), (made,) = description.inputs, description.outputs
     if given.type not in _INPUT_TYPES or made.type not in _OUTPUT_TYPES:
         raise ModelError(
@@ -252,6 +257,10 @@ def _names(items: Items) -> dict[int, str]:
     if not isinstance(names, dict) or not all(str(number).isdecimal() for number in names):
         raise ModelError(f"{key} is {names!r}, which are no names by channel")
     return {int(number): str(name) for number, name in names.items()}
+
+
+def _names_of(tensors: tuple[predictor_onnx.OnnxTensor, ...]) -> str:
+    return ", ".join(tensor.name for tensor in tensors)
 
 
 def _told(shape: tuple[int | None, ...]) -> str:

@@ -32,6 +32,7 @@ from .raster_items import pairs_text
 from .rasters.grid import RasterGrid
 from .rasters.image import ImageSource
 from .rasters.options import nodata_tag
+from .side_files import quicklook_path
 from .summary import summary_page
 from .unfinished_folder import QUICKLOOK, SUMMARY
 
@@ -55,11 +56,6 @@ class FinishedMap:
     resumed_blocks: int
     warnings: tuple[str, ...]
     started: float
-
-
-def quicklook_path(summary: Path) -> Path:
-    """Where the quick look of a summary lies."""
-    return summary.with_name(f"{summary.stem}_quicklook.png")
 
 
 def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: int) -> JobResult:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from .block_flow import stop_if
 from .block_store import BlockStore
-from .finish import quicklook_path
 from .fuse_block import meanings_of
 from .fuse_classes import Fusion
 from .fuse_job import FuseResult
@@ -32,6 +31,7 @@ from .progress import Progress
 from .quicklook import draw_quicklook
 from .rasters.grid import RasterGrid
 from .refine_job import ClassChange
+from .side_files import quicklook_path
 from .unfinished_folder import QUICKLOOK, SUMMARY
 
 QUICKLOOK_SIDE = 1400

@@ -393,11 +393,20 @@ class ModelCard:
             if beside is None:
                 raise ModelError(
                     f"{path} keeps weights in {name}, of which its card has no hash, so that they "
-                    "could be exchanged unseen. Save the model again as one file, or add the file "
-                    'to "files" of the card with the format "onnx-data".'
+                    f"could be exchanged unseen. {self._entry_for(name)}"
                 )
             self._checked(beside)
         return path
+
+    def _entry_for(self, name: str) -> str:
+        """What to add to the card for a file of weights beside it."""
+        path = self.folder / name
+        if not path.is_file() or path.parent != self.folder:
+            return "Get the model again."
+        entry = ModelFile(name, "onnx-data", "nchw", sha256_of(path), path.stat().st_size)
+        return f'If they are the right ones, add to "files" of {CARD_NAME}: ' + json.dumps(
+            dataclasses.asdict(entry)
+        )
 
     def _checked(self, file: ModelFile) -> Path:
         path = self.folder / file.name

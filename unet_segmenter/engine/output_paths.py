@@ -40,3 +40,8 @@ def check_paths(
     for given in filter(None, inputs):
         if Path(given).resolve() in resolved.values():
             raise JobError(f"The output {given} is {what}; choose another name.")
+
+
+def absolute(path: str) -> str:
+    """An absolute path for a local file; other sources (/vsis3/, URLs) as they are."""
+    return str(Path(path).absolute()) if Path(path).exists() or "/" not in path else path

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from .legend import ClassLook
 from .model_card import NODATA_VALUE
+from .side_files import QUICKLOOK_MARK
 
 _WIDTH = 1600
 _GAP = 12
@@ -66,7 +67,9 @@ def draw_quicklook(
             box = (x, top + 2, x + _FONT_SIZE, top + 2 + _FONT_SIZE)
             pen.rectangle(box, fill=look.color, outline="#555555")
             pen.text((x + _FONT_SIZE + 6, top), look.name, fill="#222222", font=font)
-    canvas.save(path, optimize=True)
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Software", QUICKLOOK_MARK)
+    canvas.save(path, optimize=True, pnginfo=about)
 
 
 def _as_rgb(

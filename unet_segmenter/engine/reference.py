@@ -16,6 +16,7 @@ from .errors import InputError, JobError
 from .evaluate_job import EvaluateJob
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE
+from .name_lists import quoted
 from .rasters.polygons import LabelledPolygons
 from .rasters.source import RasterSource
 from .vector import layer_fields, read_labelled_polygons
@@ -168,8 +169,8 @@ def _polygon_reference(job: EvaluateJob, field: str, source: RasterSource) -> Po
             raise InputError(
                 f"{job.reference} holds the class {label!r} in the field {field}, which is no "
                 f"value from 0 to 254 and no name of a class; known are "
-                f"{', '.join(f'{v}={n}' for v, n in sorted(named.items())) or 'none'}. Give "
-                "CLASS_NAMES as value=name."
+                f"{', '.join(f'{v}={quoted(n)}' for v, n in sorted(named.items())) or 'none'}. "
+                "Give CLASS_NAMES as value=name."
             )
         values.append(value)
         if not label.isdecimal() and label:
@@ -223,7 +224,8 @@ def _check_looks_like_classes(source: RasterSource, band: int) -> None:
         raise InputError(
             f"{source.path} is no class raster but an image: band {band} holds at least "
             f"{len(found)} values without names, and only {equal / pairs:.0%} of neighbouring "
-            "pixels have the same. Give a map of classes, as OUTPUT of segment, fuse or landcover is one."
+            "pixels have the same. Give a map of classes, as OUTPUT of segment, fuse or landcover "
+            "is one."
         )
 
 

@@ -8,6 +8,7 @@ to where the image has them and specks vanish.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
@@ -18,7 +19,7 @@ from .crf_settings import SOLVERS, CrfSettings
 from .errors import RuntimeMissingError
 from .geometry import PixelWindow
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
-from .remedies import set_up
+from .remedies import build_reference_solver, set_up
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -27,10 +28,9 @@ Mask = NDArray[np.bool_]
 _MISSING = {
     "lattice": "The package numba is not installed in the engine's environment, and refining "
     f"needs it. {set_up()}",
-    "pydensecrf": "The solver pydensecrf is not installed in the engine's environment. It needs a "
-    "C++ compiler and Python's headers: `PYTHON -m pip install pydensecrf2` with the engine's "
-    "Python, which 'Check the environment' tells. Or choose the solver lattice, which gives "
-    "the same map.",
+    "pydensecrf": "The solver pydensecrf is not installed in the engine's environment. Choose the "
+    "solver lattice, which gives the same map; or "
+    f"{build_reference_solver(sys.executable)}.",
 }
 
 # Side in px of the cells by which pixels are found that need no inference.

@@ -8,6 +8,15 @@ from pathlib import Path
 _PARENT = Path(__file__).resolve().parents[2]
 
 
+def build_reference_solver(python: str) -> str:
+    """What to do for pydensecrf, which its own build file keeps from Python 3.13 and newer."""
+    return (
+        "install a C++ compiler and Python's headers, and run: "
+        f'{python} -m pip install "cython>=3.1" setuptools wheel, then {python} -m pip install '
+        "--no-build-isolation pydensecrf2"
+    )
+
+
 def set_up(*, training: bool = False, parent: Path = _PARENT) -> str:
     """The sentence that says how the engine's environment is made.
 

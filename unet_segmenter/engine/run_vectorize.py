@@ -24,6 +24,7 @@ from .ground import measure, on_grid
 from .input_state import source_state
 from .legend import ClassLook
 from .model_card import NODATA_VALUE
+from .name_lists import quoted
 from .output_layers import publish
 from .polygon_qml import polygon_qml
 from .polygonize import ClassPolygons, Joining, StripClasses, trace
@@ -285,8 +286,8 @@ def _values_of(job: VectorizeJob, legend: RasterLegend) -> set[int] | None:
         if value is None or not 0 <= value < NODATA_VALUE:
             raise JobError(
                 f"{job.input} has no class {text!r}; it names "
-                f"{', '.join(f'{v}={n}' for v, n in sorted(named.items())) or 'none'}. Give names "
-                "or values."
+                f"{', '.join(f'{v}={quoted(n)}' for v, n in sorted(named.items())) or 'none'}. "
+                "Give names or values."
             )
         found.add(value)
     return found

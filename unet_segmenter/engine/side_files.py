@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 _MARK = "Written by U-Net Segmenter for"
+QUICKLOOK_MARK = "U-Net Segmenter, quick look"
+_PNG_HEAD = 1 << 12
 
 
 def style_path(raster: Path) -> Path:
@@ -21,6 +23,25 @@ def style_path(raster: Path) -> Path:
 def table_path(raster: Path) -> Path:
     """Where GDAL looks for what a raster's format cannot hold: a part of that raster."""
     return raster.with_name(f"{raster.name}.aux.xml")
+
+
+def quicklook_path(summary: Path) -> Path:
+    """Where the quick look of a summary lies."""
+    return summary.with_name(f"{summary.stem}_quicklook.png")
+
+
+def is_foreign_picture(summary: Path) -> bool:
+    """Whether there is a picture that is no quick look where that of a summary would be.
+
+    One beside a summary that exists belongs to it.
+    """
+    if summary.exists():
+        return False
+    try:
+        with quicklook_path(summary).open("rb") as file:
+            return QUICKLOOK_MARK.encode() not in file.read(_PNG_HEAD)
+    except OSError:
+        return False
 
 
 def mark_of(raster: Path) -> str:

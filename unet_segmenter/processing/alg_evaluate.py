@@ -19,12 +19,12 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..runners.spec_texts import numbers
+from ..engine.spec_texts import numbers
 from .area_of_interest import write_polygons
 from .base_algorithm import EngineAlgorithm
 from .compat import INTEGER, VECTOR_POLYGON
 from .label_layer import LabelLayer, field_parameter, label_parameter
-from .parameters import class_entries, is_given
+from .parameters import class_entries, is_given, nodata_parameter, nodata_values
 from .worker_run import run_in_worker
 
 INPUT = "INPUT"
@@ -118,6 +118,11 @@ class EvaluateAlgorithm(EngineAlgorithm):
             advanced=True,
         )
         self.add(
+            nodata_parameter(),
+            "Values of the map that are no class, beside the file's own nodata.",
+            advanced=True,
+        )
+        self.add(
             QgsProcessingParameterString(
                 IGNORE, "Values of the reference that do not count", None, False, True
             ),
@@ -178,6 +183,7 @@ class EvaluateAlgorithm(EngineAlgorithm):
             "align": self.parameterAsBool(parameters, ALIGN, context),
             "aoi": self._area(parameters, context, feedback),
             "class_names": class_entries(self, parameters, CLASS_NAMES, context),
+            "nodata": nodata_values(self, parameters, context),
             "ignore": self._ignored(parameters, context),
             "tolerance": self.parameterAsInt(parameters, TOLERANCE, context),
             **{name.lower(): path for name, path in files.items() if path},

@@ -15,7 +15,8 @@ from qgis.core import (
 
 from .compat import RASTER
 from .fusion_parameters import FusionAlgorithm
-from .parameters import class_entries, is_given, raster_path
+from .layer_choices import refuse_choices
+from .parameters import class_entries, is_given, nodata_parameter, nodata_values, raster_path
 from .worker_run import run_in_worker
 
 INPUTS = "INPUTS"
@@ -67,6 +68,11 @@ class FuseAlgorithm(FusionAlgorithm):
             "Warps them to the grid of the first input by bilinear interpolation. Without it "
             "another grid is an error.",
         )
+        self.add(
+            nodata_parameter(),
+            "Values, as they are stored in the inputs, that are no data, beside the files' own.",
+            advanced=True,
+        )
         self.add_advanced()
         self.add_outputs()
 
@@ -90,10 +96,14 @@ class FuseAlgorithm(FusionAlgorithm):
             "inputs": self._inputs,
             "class_names": list(class_entries(self, parameters, CLASS_NAMES, context)),
             "align": self.parameterAsBool(parameters, ALIGN, context),
+            "nodata": nodata_values(self, parameters, context),
             **self.fusion_values(parameters, context),
         }
         return self.fusion_results(run_in_worker("fuse", values, feedback), context)
 
     def _files(self, parameters: dict[str, Any], context: QgsProcessingContext) -> list[str]:
         layers = self.parameterAsLayerList(parameters, INPUTS, context)
-        return [raster_path(layer, INPUTS) for layer in layers]
+        paths = [raster_path(layer, INPUTS) for layer in layers]
+        for layer, path in zip(layers, paths):
+            refuse_choices(layer, INPUTS, path)
+        return paths

@@ -27,12 +27,20 @@ from ..engine.errors import JobError, ModelError
 from ..engine.job import PRECISIONS, RUNTIMES
 from ..engine.landcover_job import CRF_CHOICES, MAX_MAJORITY_RADIUS
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
-from ..runners.spec_texts import names
+from ..engine.spec_texts import names
 from . import settings
 from .area_of_interest import write_polygons
 from .compat import DOUBLE, INTEGER, VECTOR_POLYGON
 from .fusion_parameters import FusionAlgorithm
-from .parameters import DEFAULT_MODEL, class_names, is_given, model_card, static_enum
+from .parameters import (
+    DEFAULT_MODEL,
+    NODATA_HELP,
+    class_names,
+    is_given,
+    model_card,
+    nodata_parameter,
+    static_enum,
+)
 from .worker_run import run_in_worker
 
 INPUT = "INPUT"
@@ -102,6 +110,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
     SUMMARY_LINE = "Maps land cover in a drone or aerial image with several U-Nets in one pass."
     HELP = _HELP
     RASTERS = (INPUT,)
+    HONOURS_CHOICES = True
     TAGS = (
         *("land cover", "classification", "multiclass", "one-vs-rest", "crf", "majority filter"),
         *("deep learning", "u-net", "semantic segmentation", "drone", "uav", "aerial"),
@@ -151,6 +160,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
             "Bands of the image for all models, such as 3,2,1; or a list a model, separated by "
             "semicolons, such as 1,2,3; 4,3,2.",
         )
+        self.add(nodata_parameter(), NODATA_HELP)
         self.add(
             QgsProcessingParameterExtent(EXTENT, "Extent (empty: the whole image)", None, True),
             "Maps only this part, in any CRS. It is widened to whole pixels of the image.",
@@ -230,6 +240,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
             "models": self._models(parameters, context),
             "classes": list(class_names(self, parameters, CLASSES, context)),
             "bands": [part for part in re.split(r"\s*;\s*", bands.strip()) if part],
+            **self.source_values(parameters, context),
             "extent": self._extent(parameters, context),
             "aoi": self._area(parameters, context, feedback),
             "crf": self.parameterAsEnumString(parameters, CRF, context),

@@ -15,14 +15,15 @@ from qgis.core import (
     QgsProcessingOutputString,
 )
 
+from ..engine import spec_texts
 from ..engine.errors import InputError
 from ..engine.name_lists import join_names
-from ..runners import spec_texts
-from ..runners.training_choices import AUTO, READERS
+from ..engine.training_choices import AUTO, READERS
 from . import dataset_parameters as its
 from .area_of_interest import write_polygons
 from .base_algorithm import EngineAlgorithm
 from .label_layer import LabelLayer
+from .layer_choices import layer_choices
 from .parameters import is_given, raster_path
 from .worker_run import run_in_worker
 
@@ -89,7 +90,9 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
             ):
                 if not is_given(parameters, name):
                     raise InputError(f"SOURCE raster needs {what} in {name}.")
-            raster_path(self.parameterAsRasterLayer(parameters, its.RASTER, context), its.RASTER)
+            layer = self.parameterAsRasterLayer(parameters, its.RASTER, context)
+            path = raster_path(layer, its.RASTER)
+            self.choices = layer_choices(layer, its.RASTER, path)
             self._labels.check(parameters, context)
             return
         if not is_given(parameters, its.DATA):
@@ -173,11 +176,12 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
         def whole(name: str) -> int:
             return int(self.parameterAsInt(parameters, name, context))
 
+        source = self.source_values(parameters, context)
         labels, field = self._labels.as_file(parameters, self.crs, context, feedback)
         areas = ""
         if is_given(parameters, its.AREAS):
-            source = self.parameterAsSource(parameters, its.AREAS, context)
-            areas = write_polygons(source, self.crs, context, feedback, name=its.AREAS)
+            drawn = self.parameterAsSource(parameters, its.AREAS, context)
+            areas = write_polygons(drawn, self.crs, context, feedback, name=its.AREAS)
         bands = (
             self.parameterAsInts(parameters, its.BANDS, context)
             if is_given(parameters, its.BANDS)
@@ -188,7 +192,10 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
             "labels": labels,
             "field": field or "",
             "areas": areas,
+            "samples": self.parameterAsEnumString(parameters, its.SAMPLES, context) or AUTO,
             "bands": [int(band) for band in bands],
+            "nodata": source["nodata"],
+            "crs": source["crs"] or "",
             "chip": whole(its.CHIP_SIZE),
             "overlap": whole(its.OVERLAP),
             "block": whole(its.SPLIT_BLOCK) if is_given(parameters, its.SPLIT_BLOCK) else 0,

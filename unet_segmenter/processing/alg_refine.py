@@ -23,10 +23,10 @@ from ..engine.crf_settings import SOLVERS, CrfSettings
 from ..engine.errors import JobError
 from ..engine.job import ClassArea
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
-from ..runners.spec_texts import numbers
+from ..engine.spec_texts import numbers
 from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, INTEGER
-from .parameters import is_given, static_enum
+from .parameters import NODATA_HELP, is_given, nodata_parameter, static_enum
 from .style import MaskStyle, style_on_load
 from .worker_run import run_in_worker
 
@@ -97,6 +97,7 @@ class RefineAlgorithm(EngineAlgorithm):
     SUMMARY_LINE = "Fits the classes of a map to the image that it was made from, by a dense CRF."
     HELP = _HELP
     RASTERS = (INPUT, PROBABILITY, LABELS)
+    HONOURS_CHOICES = True
     TAGS = (
         *("crf", "conditional random field", "dense crf", "pydensecrf", "post-processing"),
         *("boundaries", "smooth", "land cover", "segmentation", "classification"),
@@ -123,6 +124,7 @@ class RefineAlgorithm(EngineAlgorithm):
             "Warps it to the image's grid: probabilities by bilinear interpolation, classes by "
             "nearest neighbour. Without it another grid is an error.",
         )
+        self.add(nodata_parameter(), NODATA_HELP)
         self._add_crf(advanced=True)
         self._add_advanced()
         self.add(
@@ -219,6 +221,7 @@ class RefineAlgorithm(EngineAlgorithm):
             **{name.lower(): path for name, path in self.paths.items()},
             "output": output,
             "bands": list(bands) if is_given(parameters, BANDS) else [],
+            **self.source_values(parameters, context),
             "value_range": self._value_range(parameters, context),
             "label_band": self.parameterAsInt(parameters, LABEL_BAND, context) or 1,
             **self._crf(parameters, context),

@@ -35,6 +35,7 @@ from .feedback import FeedbackProgress
 from .parameters import (
     MODEL_FILE_HELP,
     MODEL_HELP,
+    NODATA_HELP,
     check_bands,
     class_names,
     is_given,
@@ -42,6 +43,7 @@ from .parameters import (
     model_enum,
     model_file,
     model_reference,
+    nodata_parameter,
     static_enum,
     without_unused_model,
 )
@@ -88,6 +90,7 @@ class SegmentAlgorithm(EngineAlgorithm):
     )
     HELP = _HELP
     RASTERS = (INPUT,)
+    HONOURS_CHOICES = True
     TAGS = (
         *("land cover", "vegetation", "classification", "semantic segmentation", "deep learning"),
         *("u-net", "neural network", "mask", "drone", "uav", "aerial", "orthophoto", "onnx"),
@@ -122,6 +125,7 @@ class SegmentAlgorithm(EngineAlgorithm):
         )
 
     def _add_where(self) -> None:
+        self.add(nodata_parameter(), NODATA_HELP)
         self.add(
             QgsProcessingParameterExtent(EXTENT, "Extent (empty: the whole image)", None, True),
             "Maps only this part, in any CRS. It is widened to whole pixels of the image.",
@@ -253,6 +257,7 @@ class SegmentAlgorithm(EngineAlgorithm):
             return self.parameterAsDouble(parameters, name, context) if given else None
 
         block_size, batch = number(BLOCK_SIZE), number(BATCH)
+        source = self.source_values(parameters, context)
         output = self.parameterAsOutputLayer(parameters, OUTPUT, context)
         return JobSpec(
             input=self.paths[INPUT],
@@ -260,6 +265,8 @@ class SegmentAlgorithm(EngineAlgorithm):
             model=model_reference(self, parameters, context),
             classes=class_names(self, parameters, CLASSES, context),
             bands=tuple(self._bands(parameters, context)),
+            nodata=tuple(source["nodata"]),
+            crs=source["crs"],
             extent=self._extent(parameters, context),
             aoi=self._area(parameters, context, feedback),
             threshold=number(THRESHOLD),

@@ -8,6 +8,7 @@ from typing import Any
 
 from qgis.core import (
     QgsApplication,
+    QgsCoordinateReferenceSystem,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputHtml,
@@ -17,19 +18,25 @@ from qgis.core import (
 
 from ..engine.errors import InputError, JobError, RuntimeMissingError
 from ..engine.name_lists import join_names
-from ..runners.training_choices import describe_dataset, or_none, yes_or_no
+from ..engine.training_choices import AUTO, NONE, describe_dataset, or_none, yes_or_no
 from . import settings
 from . import training_parameters as its
+from .area_of_interest import write_polygons
 from .base_algorithm import BaseAlgorithm
-from .parameters import class_entries, class_names, is_given
+from .label_layer import LabelLayer
+from .parameters import class_entries, class_names, is_given, raster_path
 from .worker_run import run_in_worker
 
 _HELP = """
-<p>The data set is one that <i>Prepare a data set</i> made. Probabilities are corrected and
-thresholds chosen on its validation images. The result is a model that <i>Segment an image</i>
-takes: weights to map with and to train further, and a card with all that is to be known of it.</p>
-<p>A page with curves and sample masks grows while it trains; its place is in the log. Every epoch
-is a line in the log, with the time that is left in the progress.</p>
+<p>Give an image and the polygons that you drew on it: blocks of the image are kept out of the
+training, to validate and to test on, and their outlines are written beside the report, so that a
+map can be judged there. Or give a data set that <i>Prepare a data set</i> made. Probabilities are
+corrected and thresholds chosen on the validation images; the scores are those of the test images,
+which decided nothing. The result is a model that <i>Segment an image</i> takes: weights to map with
+and to train further, and a card with all that is to be known of it.</p>
+<p>A page with curves and sample masks grows while it trains; its place is in the log, and the first
+pictures come after half a minute. Every epoch is a line in the log, with the time that is left in
+the progress.</p>
 <p><b>Cancel</b> keeps the best weights so far and says where. The same run, with the same
 parameters, goes on from there. It stops after the step under way: seconds, or half a minute with
 large crops on a small computer.</p>
@@ -71,7 +78,7 @@ class TrainModelAlgorithm(BaseAlgorithm):
 
     NAME = "trainmodel"
     TITLE = "Train a model"
-    SUMMARY_LINE = "Trains a U-Net on a prepared data set, from nothing or from another model."
+    SUMMARY_LINE = "Trains a U-Net on your image and polygons, or on a prepared data set."
     HELP = _HELP
     GROUP = "Training"
     TAGS = (
@@ -82,13 +89,15 @@ class TrainModelAlgorithm(BaseAlgorithm):
     def __init__(self) -> None:
         super().__init__()
         self._made: Path | None = None
+        self._image, self._crs = "", QgsCoordinateReferenceSystem()
+        self._labels = LabelLayer(self, its.POLYGONS, its.FIELD, field_needed=False)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         its.declare(self)
         self.addOutput(QgsProcessingOutputHtml("REPORT", "Report"))
         self.addOutput(QgsProcessingOutputString("MODEL_NAME", "Name of the model"))
         self.addOutput(
-            QgsProcessingOutputNumber("MEAN_IOU", "Mean IoU on the validation images, 0 to 1")
+            QgsProcessingOutputNumber("MEAN_IOU", "Mean IoU on the images held out, 0 to 1")
         )
 
     def canExecute(self) -> tuple[bool, str]:
@@ -96,8 +105,7 @@ class TrainModelAlgorithm(BaseAlgorithm):
         return not problem, problem
 
     def check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
-        if is_given(parameters, its.DATASET):
-            self._check_classes(parameters, context)
+        self._check_source(parameters, context)
         self._start(parameters, context)
         for name in (its.ENCODER, its.START_FILE):
             if name != its.ENCODER or parameters.get(name) != its.NO_ENCODER:
@@ -108,7 +116,10 @@ class TrainModelAlgorithm(BaseAlgorithm):
         problem = settings.why_not_train()
         if problem:
             raise RuntimeMissingError(problem)
-        self._check_classes(parameters, context)
+        self._check_source(parameters, context)
+        if is_given(parameters, its.IMAGE):
+            layer = self.parameterAsRasterLayer(parameters, its.IMAGE, context)
+            self._image, self._crs = raster_path(layer, its.IMAGE), layer.crs()
 
     def work(
         self,
@@ -117,7 +128,8 @@ class TrainModelAlgorithm(BaseAlgorithm):
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         values = self._values(parameters, context)
-        feedback.pushInfo(f"Watch it in a browser: {values['output']}.run/report.html")
+        if self._image:
+            values |= self._image_values(parameters, context, feedback)
         result = run_in_worker("train", values, feedback)
         self._made = Path(result["model_folder"])
         return {
@@ -152,13 +164,13 @@ class TrainModelAlgorithm(BaseAlgorithm):
         values: dict[str, Any] = {
             "dataset": text(its.DATASET),
             "output": str(self._output(parameters, context)),
-            "preset": choice(its.PRESET),
+            "preset": or_none(choice(its.PRESET)) or "",
             "classes": list(class_names(self, parameters, its.CLASSES, context)),
             "head": choice(its.HEAD),
             "start": self._start(parameters, context),
             "freeze": text(its.FREEZE) or "none",
             "dropout": self.parameterAsDouble(parameters, its.DROPOUT, context),
-            "half": flag(its.HALF),
+            "half": flag(its.HALF) or None,  # a dialog says no for a box that was not ticked
             "augment": yes_or_no(choice(its.AUGMENT), its.AUGMENT),
             "class_weights": list(class_entries(self, parameters, its.CLASS_WEIGHTS, context)),
             "calibration": choice(its.CALIBRATION),
@@ -172,7 +184,48 @@ class TrainModelAlgorithm(BaseAlgorithm):
             if is_given(parameters, name):
                 number = self.parameterAsDouble(parameters, name, context)
                 values[field] = int(number) if name in _WHOLE else number
+        if its.MINUTES not in parameters and not is_given(parameters, its.EPOCHS):
+            values["minutes"] = self.parameterAsDouble(parameters, its.MINUTES, context)
         return values
+
+    def _image_values(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """What is labelled in the image."""
+        labels, field = self._labels.as_file(parameters, self._crs, context, feedback)
+        areas = ""
+        bands: list[int] = []
+        if is_given(parameters, its.AREAS):
+            source = self.parameterAsSource(parameters, its.AREAS, context)
+            areas = write_polygons(source, self._crs, context, feedback, name=its.AREAS)
+        if is_given(parameters, its.BANDS):
+            bands = [int(band) for band in self.parameterAsInts(parameters, its.BANDS, context)]
+        return {
+            "image": self._image,
+            "polygons": labels,
+            "field": field or "",
+            "samples": self.parameterAsEnumString(parameters, its.SAMPLES, context) or AUTO,
+            "areas": areas,
+            "bands": bands,
+        }
+
+    def _check_source(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        image, dataset = (is_given(parameters, name) for name in (its.IMAGE, its.DATASET))
+        if image == dataset:
+            raise InputError(
+                "Give an IMAGE with its POLYGONS, or a prepared DATASET"
+                + (", not both." if image else ".")
+            )
+        if dataset:
+            self._check_classes(parameters, context)
+            return
+        if not is_given(parameters, its.POLYGONS):
+            raise InputError("IMAGE needs POLYGONS that say what is what in it.")
+        raster_path(self.parameterAsRasterLayer(parameters, its.IMAGE, context), its.IMAGE)
+        self._labels.check(parameters, context)
 
     def _check_classes(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         folder = Path(self.parameterAsFile(parameters, its.DATASET, context))
@@ -184,12 +237,14 @@ class TrainModelAlgorithm(BaseAlgorithm):
                 )
 
     def _start(self, parameters: dict[str, Any], context: QgsProcessingContext) -> str:
-        """Path of the model to start from, or an empty text."""
+        """Path of the model to start from; "auto" for the default, or an empty text for none."""
         if is_given(parameters, its.START_FILE):
             return str(self._existing(parameters, its.START_FILE, context))
         name = self.parameterAsEnumString(parameters, its.START, context)
-        if not name or name == its.NO_START:
+        if not name or name == NONE:
             return ""
+        if name == AUTO:
+            return AUTO
         return str(settings.library().load(name).folder)
 
     def _existing(

@@ -14,6 +14,7 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingParameterDefinition,
+    QgsRasterLayer,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -22,7 +23,8 @@ from ..engine.model_library import resources_folder
 from . import settings
 from .compat import ADVANCED
 from .feedback import interrupt_cancels
-from .parameters import is_given, raster_path
+from .layer_choices import LayerChoices, layer_choices, refuse_choices
+from .parameters import is_given, nodata_values, raster_path
 from .temporary_files import in_words
 
 
@@ -139,15 +141,18 @@ class EngineAlgorithm(BaseAlgorithm):
     """An algorithm that calculates in the engine's environment, and says so where it is absent.
 
     ``RASTERS`` names the parameters whose layers the engine reads as files. The first must be
-    given; its CRS is that of the run.
+    given; its CRS is that of the run. Where ``HONOURS_CHOICES`` is true, what the user set for
+    the first layer in QGIS is in ``choices``; for other layers such settings are refused.
     """
 
     RASTERS: tuple[str, ...] = ()
+    HONOURS_CHOICES = False
 
     def __init__(self) -> None:
         super().__init__()
         self.paths: dict[str, str] = {}
         self.crs = QgsCoordinateReferenceSystem()
+        self.choices = LayerChoices()
 
     def canExecute(self) -> tuple[bool, str]:
         environment = settings.environment()
@@ -159,7 +164,7 @@ class EngineAlgorithm(BaseAlgorithm):
                 continue
             layer = self.parameterAsRasterLayer(parameters, name, context)
             if layer is not None:  # QGIS itself refuses what is no raster
-                raster_path(layer, name)
+                self._take(layer, name)
 
     def prepare(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         for number, name in enumerate(self.RASTERS):
@@ -168,10 +173,29 @@ class EngineAlgorithm(BaseAlgorithm):
             layer = self.parameterAsRasterLayer(parameters, name, context)
             if layer is None:
                 raise QgsProcessingException(self.invalidRasterError(parameters, name))
-            self.paths[name] = raster_path(layer, name)
+            self.paths[name] = self._take(layer, name)
             if not number:
                 self.crs = layer.crs()
         settings.environment().require()
+
+    def _take(self, layer: QgsRasterLayer, name: str) -> str:
+        """Path of a layer's file; what was set in QGIS is kept, or refused."""
+        path = raster_path(layer, name)
+        if self.HONOURS_CHOICES and name == self.RASTERS[0]:
+            self.choices = layer_choices(layer, name, path)
+        else:
+            refuse_choices(layer, name, path)
+        return path
+
+    def source_values(
+        self, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> dict[str, Any]:
+        """Fields of a job on how its image is read: NODATA, and what was set in QGIS."""
+        given = nodata_values(self, parameters, context)
+        return {
+            "nodata": sorted({*given, *self.choices.nodata}),
+            "crs": self.choices.crs,
+        }
 
 
 @contextlib.contextmanager

@@ -16,17 +16,18 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..runners.training_choices import AUTO, READERS, SPLITS
+from ..engine.training_choices import AUTO, LABELLED, READERS, SPLITS
 from .base_algorithm import BaseAlgorithm
 from .compat import DOUBLE, FOLDER, INTEGER, VECTOR_POLYGON
 from .label_layer import field_parameter, label_parameter
-from .parameters import any_file, static_enum
+from .parameters import NODATA_HELP, any_file, nodata_parameter, static_enum
 
 SOURCE = "SOURCE"
 RASTER = "RASTER"
 LABELS = "LABELS"
 FIELD = "FIELD"
 AREAS = "AREAS"
+SAMPLES = "SAMPLES"
 BANDS = "BANDS"
 DATA = "FOLDER"
 MASKS = "MASKS"
@@ -150,11 +151,29 @@ def _add_raster(algorithm: BaseAlgorithm) -> None:
         "Polygons within which everything was labelled: there a pixel without a label is none "
         "of the classes. Everything else is ignored.",
     )
+    add_samples(algorithm)
     algorithm.add(
         QgsProcessingParameterBand(
             BANDS, "Bands of the image (empty: all but alpha)", None, RASTER, True, True
         ),
         "The bands to train on, in the order in which the model will take them.",
+    )
+    algorithm.add(nodata_parameter(), NODATA_HELP, advanced=True)
+
+
+def add_samples(algorithm: BaseAlgorithm) -> None:
+    """Ask whether polygons are all there is, or samples of it."""
+    algorithm.add(
+        static_enum(
+            SAMPLES,
+            "Did you label everything in these areas, or only samples?",
+            list(LABELLED),
+            AUTO,
+            optional=True,
+        ),
+        "everything: a pixel without a polygon is none of the classes. samples: nothing is known "
+        "of it, so it neither teaches nor counts; label some of what each class is not, too. "
+        "auto: everything where AREAS are given, within them, and samples otherwise.",
     )
 
 

@@ -21,6 +21,7 @@ from qgis.core import (
 from ..engine.errors import InputError
 from .area_of_interest import write_polygons
 from .compat import RASTER, VECTOR_POLYGON
+from .layer_choices import refuse_choices
 from .parameters import is_given, raster_path
 
 
@@ -63,7 +64,7 @@ class LabelLayer:
         """
         layer = self._layer(parameters, context)
         if isinstance(layer, QgsRasterLayer):
-            raster_path(layer, self._name)
+            refuse_choices(layer, self._name, raster_path(layer, self._name))
             return
         field = self._field_of(parameters, context)
         known = ", ".join(layer.fields().names())

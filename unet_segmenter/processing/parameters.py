@@ -12,13 +12,15 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingParameterEnum,
     QgsProcessingParameterFile,
+    QgsProcessingParameterString,
     QgsProviderRegistry,
     QgsRasterLayer,
 )
 
+from ..engine import spec_texts
 from ..engine.errors import InputError, JobError, ModelError
 from ..engine.model_card import ModelCard
-from ..runners import spec_texts
+from ..engine.spec_texts import numbers
 from . import settings
 from .compat import FILE
 
@@ -63,6 +65,38 @@ def any_file(name: str, title: str) -> QgsProcessingParameterFile:
     parameter = QgsProcessingParameterFile(name, title, FILE, "", None, True)
     parameter.setFileFilter("")
     return parameter
+
+
+NODATA = "NODATA"
+NODATA_HELP = (
+    "Values that are no data, beside the file's own. A value that the image can have, such as 0 in "
+    "a photograph, means the collar: pixels that have it in all bands and are connected with the "
+    "image's edge. To find them the image is read once more."
+)
+
+
+def nodata_parameter() -> QgsProcessingParameterString:
+    """Values of NODATA."""
+    title = "No data values, separated by commas (empty: the file's)"
+    return QgsProcessingParameterString(NODATA, title, None, False, True)
+
+
+def nodata_values(
+    algorithm: QgsProcessingAlgorithm, parameters: dict[str, Any], context: QgsProcessingContext
+) -> list[float]:
+    """Numbers in NODATA.
+
+    Raises
+    ------
+    JobError
+        If a part is no number.
+    """
+    if not is_given(parameters, NODATA):
+        return []
+    value = parameters[NODATA]
+    if isinstance(value, (list, tuple)):
+        return list(numbers([str(part) for part in value], NODATA))
+    return list(numbers(algorithm.parameterAsString(parameters, NODATA, context), NODATA))
 
 
 def is_given(parameters: dict[str, Any], name: str) -> bool:

@@ -7,20 +7,25 @@ import contextlib
 from typing import Any, NamedTuple
 
 from qgis.core import (
+    QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
 )
 
 from ..engine.errors import SegmenterError
-from ..runners.training_choices import (
+from ..engine.training_choices import (
     AUTO,
     CALIBRATIONS,
+    DEFAULT_STARTS,
     ENCODERS,
     HEADS,
     LOSSES,
+    NONE,
     OPTIMIZERS,
     PRECISIONS,
     PRESETS,
@@ -28,11 +33,18 @@ from ..runners.training_choices import (
     THRESHOLDS,
     TRAINABLE_FILE,
 )
-from . import settings
+from . import dataset_parameters, settings
 from .base_algorithm import BaseAlgorithm
-from .compat import DOUBLE, FOLDER, INTEGER
+from .compat import DOUBLE, FOLDER, INTEGER, VECTOR_POLYGON
+from .label_layer import field_parameter, label_parameter
 from .parameters import any_file, static_enum
 
+IMAGE = "IMAGE"
+POLYGONS = "POLYGONS"
+FIELD = "FIELD"
+AREAS = "AREAS"
+SAMPLES = dataset_parameters.SAMPLES
+BANDS = "BANDS"
 DATASET = "DATASET"
 PRESET = "PRESET"
 CLASSES = "CLASSES"
@@ -72,7 +84,6 @@ LICENSE = "LICENSE"
 CITATION = "CITATION"
 OUTPUT = "OUTPUT"
 
-NO_START = "none"
 FROM_PRESET = "Empty takes the preset's."
 
 
@@ -86,6 +97,7 @@ class _Number(NamedTuple):
     most: float
     help: str
     advanced: bool = True
+    default: float | None = None
 
 
 _NUMBERS = (
@@ -139,8 +151,12 @@ _NUMBERS = (
         f"{FROM_PRESET}",
     ),
     _Number(
-        *(MINUTES, "Longest duration in minutes", DOUBLE, 0, 1e6),
-        "No epoch begins after so long; the best model so far is exported. Empty sets no limit.",
+        *(MINUTES, "Time budget in minutes (5, 20, 60 or another number)", DOUBLE, 0, 1e6),
+        "All that it may take, from the chips to the exported model: 5 for a first look, 20 for a "
+        "model of one image, 60 and more for many images. With epochs, what comes first ends the "
+        "training. Empty: as many epochs as are given, or as the preset has.",
+        advanced=False,
+        default=20,
     ),
 )
 
@@ -156,18 +172,22 @@ _TEXTS = (
 
 def declare(algorithm: BaseAlgorithm) -> None:
     """Add every parameter, in the order of the dialog."""
+    _add_image(algorithm)
     algorithm.add(
-        QgsProcessingParameterFile(DATASET, "Prepared data set", FOLDER),
+        QgsProcessingParameterFile(
+            DATASET, "Prepared data set (instead of an image)", FOLDER, "", None, True
+        ),
         "The folder that 'Prepare a data set' wrote.",
     )
+    _add_start(algorithm)
     _add_network(algorithm)
-    for number in _NUMBERS:
+    for number in sorted(_NUMBERS, key=lambda number: number.name != MINUTES):
         parameter = QgsProcessingParameterNumber(
-            *(number.name, number.title, number.type, None, True, number.least, number.most)
+            *(number.name, number.title, number.type, number.default, True),
+            *(number.least, number.most),
         )
         algorithm.add(parameter, number.help, advanced=number.advanced)
     _add_recipe(algorithm)
-    _add_start(algorithm)
     _add_decisions(algorithm)
     for name, title, help_text in _TEXTS:
         parameter = QgsProcessingParameterString(name, title, None, False, True)
@@ -180,9 +200,43 @@ def declare(algorithm: BaseAlgorithm) -> None:
     )
 
 
+def _add_image(algorithm: BaseAlgorithm) -> None:
+    algorithm.add(
+        QgsProcessingParameterRasterLayer(IMAGE, "Image to learn from", None, True),
+        "Such as your orthophoto. It is cut into blocks for training, validation and test.",
+    )
+    algorithm.add(
+        label_parameter(POLYGONS, "Polygons of what is what in the image", optional=True),
+        "Drawn by hand: five or more of each class, spread over the image. Polygons of what is "
+        "none of the classes help, too.",
+    )
+    algorithm.add(
+        field_parameter(FIELD, "Field of the polygons with their class", POLYGONS),
+        "Holds each polygon's class, as a name or a number. Empty where all are of one class.",
+    )
+    dataset_parameters.add_samples(algorithm)
+    algorithm.add(
+        QgsProcessingParameterFeatureSource(
+            AREAS, "Areas in which everything is labelled", [VECTOR_POLYGON], None, True
+        ),
+        "Polygons within which a pixel without a label is none of the classes. Everything else is "
+        "ignored.",
+    )
+    algorithm.add(
+        QgsProcessingParameterBand(
+            BANDS, "Bands of the image (empty: all but alpha)", None, IMAGE, True, True
+        ),
+        "The bands to train on, in the order in which the model will take them.",
+        advanced=True,
+    )
+
+
 def _add_network(algorithm: BaseAlgorithm) -> None:
     told = "; ".join(f"{name}: {what}" for name, what in PRESETS.items())
-    algorithm.add(static_enum(PRESET, "Preset", list(PRESETS), "lite0"), f"{told}.")
+    algorithm.add(
+        static_enum(PRESET, "Preset", [AUTO, *PRESETS], AUTO),
+        f"The kind of network. auto: that of the model started from. {told}.",
+    )
     algorithm.add(
         QgsProcessingParameterString(
             CLASSES, "Classes to learn (empty: all of the data set)", None, False, True
@@ -199,10 +253,12 @@ def _add_network(algorithm: BaseAlgorithm) -> None:
 
 def _add_start(algorithm: BaseAlgorithm) -> None:
     algorithm.add(
-        static_enum(START, "Start from a model of the library", _startable(), NO_START),
+        static_enum(START, "Start from a model of the library", _startable(), AUTO),
         "Hot start: begins with the weights of another model. Other bands and classes are dealt "
         "with, and told in the log. It needs far fewer images and epochs than a start from "
-        "nothing. The choice has the models that come with their trainable weights.",
+        f"nothing. auto: {' or '.join(DEFAULT_STARTS)}, at its resolution, unless another preset "
+        "or weights of the encoder are asked for. The choice has the models that come with their "
+        "trainable weights.",
     )
     algorithm.add(
         any_file(START_FILE, "Start from a model's folder or file (wins over the model above)"),
@@ -216,7 +272,7 @@ def _add_start(algorithm: BaseAlgorithm) -> None:
         "encoder learns from nothing.",
     )
     algorithm.add(
-        QgsProcessingParameterString(FREEZE, "Freeze", "none", False, True),
+        QgsProcessingParameterString(FREEZE, "Freeze", NONE, False, True),
         "none, encoder, or a number: so many first stages of the encoder keep their weights.",
         advanced=True,
     )
@@ -250,7 +306,8 @@ def _add_recipe(algorithm: BaseAlgorithm) -> None:
     algorithm.add(
         QgsProcessingParameterBoolean(HALF, "Work at half the resolution", False),
         "The lite presets alone: four times faster, with more surroundings and coarser edges. The "
-        "model halves images by itself.",
+        "model halves images by itself. Without it the resolution is that of the model started "
+        "from.",
         advanced=True,
     )
 
@@ -284,7 +341,7 @@ def _add_decisions(algorithm: BaseAlgorithm) -> None:
 def _startable() -> list[str]:
     """Models of the library that come with trainable weights."""
     library = settings.library()
-    names = [NO_START]
+    names = [AUTO, NONE]
     for name in library.names():
         with contextlib.suppress(SegmenterError):
             if (library.load(name).folder / TRAINABLE_FILE).is_file():

@@ -209,11 +209,12 @@ def install(
 ) -> None:
     """Install the lock's packages and no others, each against its hash.
 
-    Wheels only, unless `from_source` lets them be built: that runs code of theirs.
+    Wheels only, unless `from_source` lets them be built, with what the environment has to build
+    with: that runs code of theirs.
     """
     command = [str(python), "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
     command += ["--disable-pip-version-check", "--require-hashes"]
-    command += [] if from_source else ["--only-binary", ":all:"]
+    command += ["--no-build-isolation"] if from_source else ["--only-binary", ":all:"]
     command += ["--no-deps"]  # the lock is whole, and leaves out what reports to its maker
     code, lines = _run(
         [*command, "-r", str(lock)], environ, progress, steps=len(read_lock(lock)) + 1

@@ -121,6 +121,15 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _labels_in_words(details: Mapping[str, Any]) -> str:
+    """How much of a data set is labelled, in words."""
+    rows = details.get("balance", {}).values()
+    total = sum(row["total_px"] for row in rows)
+    share = 1 - sum(row["ignored_px"] for row in rows) / max(total, 1)
+    only = ", samples only" if details.get("labelled") == "samples" else ""
+    return f"{share:.1%} of the pixels labelled{only}"
+
+
 def _tell_prepared(dataset: Any) -> dict[str, Any]:
     """What a `training.dataset.Dataset` is, for who cannot open it."""
     details, folder = dataset.details, Path(dataset.folder).absolute()
@@ -133,6 +142,7 @@ def _tell_prepared(dataset: Any) -> dict[str, Any]:
         "sides": {side: len(dataset.split(side)) for side in sides},
         "split": details["split"].get("method"),
         "leak": details["split"].get("leak", {}),
+        "labels": _labels_in_words(details),
         "report": str(folder / "report.html"),
         "sheet": str(folder / "contact_sheet.png"),
     }

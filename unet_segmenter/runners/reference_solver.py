@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..engine.errors import RuntimeMissingError
 from ..engine.progress import Progress
+from ..engine.remedies import build_reference_solver
 from . import environment_setup
 from .child_environment import scrubbed_environment
 from .environment_check import PROBE_SECONDS, engine_lock, environment_python
@@ -24,6 +25,11 @@ _TRIED = "pydensecrf.tried"
 def optional_lock() -> Path:
     """Path of the lock of optional packages: in the plugin, or beside it in a checkout."""
     return engine_lock().with_name("optional.txt")
+
+
+def build_lock() -> Path:
+    """Path of the lock of what builds them."""
+    return engine_lock().with_name("build.txt")
 
 
 def has_reference_solver(python: Path, environ: Mapping[str, str] = os.environ) -> bool:
@@ -48,8 +54,7 @@ def reference_message(python: Path, environ: Mapping[str, str] = os.environ) -> 
         return f"{python} has the optional package pydensecrf2."
     return (
         f"{python} has no pydensecrf2. It is optional: refine works without. To have its SOLVER "
-        f"pydensecrf, install a C++ compiler and Python's headers, and run: {python} -m pip "
-        "install pydensecrf2"
+        f"pydensecrf, {build_reference_solver(str(python))}"
     )
 
 
@@ -65,6 +70,8 @@ def try_reference_solver(
         return ""
     if not has_reference_solver(python, environ):
         try:
+            # Its own file asks for a Cython that builds nothing for Python 3.13.
+            environment_setup.install(python, build_lock(), environ, progress)
             environment_setup.install(python, optional_lock(), environ, progress, from_source=True)
         except RuntimeMissingError as error:
             progress.log("info", str(error))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
 from tests.toy_models import write_brightness_model
 from tests.toy_rasters import write_raster
@@ -63,13 +64,17 @@ KINDS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
 @pytest.mark.skipif(shutil.which("gdal_translate") is None, reason="gdal_translate is not there")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("nodata", [None, 0], ids=["whole", "nodata"])
+@pytest.mark.parametrize("stored", [None, (0.5, -100)], ids=["as it is", "scaled"])
 def test_a_raster_rescaled_as_a_refusal_says_is_taken_and_looks_as_the_training_images(
-    kind: str, nodata: int | None, tmp_path: Path
+    kind: str, stored: tuple[float, float] | None, nodata: int | None, tmp_path: Path
 ) -> None:
     (data_type, limits, mean, stddev), raster = KINDS[kind]
     model = card(tmp_path, data_type, limits, mean, stddev)
     profile = {} if nodata is None else {"nodata": nodata}
     path = scene(tmp_path / "scene.tif", *raster, **profile)
+    if stored:
+        with rasterio.open(path, "r+") as dataset:
+            dataset.scales, dataset.offsets = [stored[0]] * 3, [stored[1]] * 3
     with pytest.raises(InputError, match="Rescale it first, for example: gdal_translate ") as told:
         check(path, model)
     command = shlex.split(str(told.value).partition("for example: ")[2])

@@ -89,8 +89,13 @@ def test_what_is_no_onnx_file_is_told(tmp_path: Path, content: bytes) -> None:
 
 def test_weights_that_the_card_does_not_name_are_refused(tmp_path: Path) -> None:
     card = ModelCard.load(carded(tmp_path / "toy"))
-    with pytest.raises(ModelError, match=r"keeps weights in weights\.bin, of which its card has"):
+    with pytest.raises(ModelError, match=r"in weights\.bin, of which its card has") as told:
         card.checked_path(card.files[0])
+    content = json.loads((card.folder / "card.json").read_text())
+    content["files"].append(json.loads(str(told.value).partition("card.json: ")[2]))
+    (card.folder / "card.json").write_text(json.dumps(content))
+    mended = ModelCard.load(card.folder)
+    assert mended.checked_path(mended.files[0]) == card.folder / "model.onnx"
 
 
 def test_weights_that_the_card_names_are_hashed(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +153,14 @@ def test_a_divisor_in_the_metadata_counts(tmp_path) -> None:
 
 def test_several_outputs_are_refused_and_named(tmp_path) -> None:
     path = write_deepness_model(tmp_path / "soil.onnx", outputs=2)
-    with pytest.raises(ModelError, match=r"has 2 outputs \(probability, logits\)"):
+    with pytest.raises(ModelError, match=r"has 2 outputs \(probability, logits\)") as told:
         opened(path)
+    code = str(told.value).split(' -c "')[1].removesuffix('"')
+    kept = tmp_path / "kept.onnx"
+    subprocess.run(
+        [sys.executable, "-c", code.replace("IN", str(path)).replace("OUT", str(kept))], check=True
+    )
+    assert [one.name for one in opened(kept).classes] == ["dark", "light"]
 
 
 def test_several_inputs_are_refused_and_named(tmp_path) -> None:

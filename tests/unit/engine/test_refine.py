@@ -251,7 +251,7 @@ def test_an_absent_solver_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("unet_segmenter.engine.refine.importlib.import_module", absent)
     image, probabilities, _ = scene()
     chosen = replace(SMALL, solver="pydensecrf")
-    with pytest.raises(RuntimeMissingError, match="pip install pydensecrf2"):
+    with pytest.raises(RuntimeMissingError, match="pip install --no-build-isolation pydensecrf2"):
         refine_block(image, probabilities, everywhere(image), chosen)
 
 

@@ -112,3 +112,18 @@ def test_the_mark_of_any_name_may_stand_in_a_comment_and_is_of_that_name(
     assert is_ours(path, tmp_path / name)
     assert not is_ours(path, tmp_path / f"x{name}")
     assert not is_ours(path, tmp_path / name[:-1])
+
+
+def test_a_picture_in_the_place_of_the_quick_look_is_refused_before_the_work(
+    source: Path, bright: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "s_quicklook.png"
+    picture.write_bytes(b"holiday")
+    options = {"summary": tmp_path / "s.html"}
+    with pytest.raises(OutputError, match=r"s_quicklook\.png is no quick look"):
+        segment(source, tmp_path / "m.tif", bright, **options)
+    assert picture.read_bytes() == b"holiday"
+    picture.unlink()
+    for _ in range(2):  # one that a run drew is replaced
+        segment(source, tmp_path / "m.tif", bright, **options)
+    assert picture.stat().st_size > 1000

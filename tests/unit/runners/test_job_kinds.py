@@ -12,8 +12,9 @@ from typing import ClassVar
 
 import pytest
 
+from unet_segmenter.engine import spec_texts
 from unet_segmenter.engine.errors import JobError, RuntimeMissingError
-from unet_segmenter.runners import job_kinds, spec_texts
+from unet_segmenter.runners import job_kinds
 from unet_segmenter.runners.job_kinds import JOB_KINDS, JobKind, PlainJob
 from unet_segmenter.runners.protocol import decode_job, encode_job
 

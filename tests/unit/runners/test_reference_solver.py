@@ -23,7 +23,7 @@ def test_an_absent_one_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     message = reference_solver.reference_message(Path("/opt/python"))
     assert "optional" in message
     assert "C++ compiler" in message
-    assert message.endswith("/opt/python -m pip install pydensecrf2")
+    assert "/opt/python -m pip install --no-build-isolation pydensecrf2" in message
 
 
 def test_a_python_that_does_not_start_has_none() -> None:
@@ -36,9 +36,10 @@ def test_a_build_that_fails_is_told_and_not_tried_again(
 ) -> None:
     builds = []
 
-    def fail(*_: object, from_source: bool) -> None:
-        builds.append(from_source)
-        raise RuntimeMissingError("There is no compiler.")
+    def fail(*arguments: object, from_source: bool = False) -> None:
+        builds.append((Path(str(arguments[1])).name, from_source))
+        if from_source:
+            raise RuntimeMissingError("There is no compiler.")
 
     monkeypatch.setattr(environment_setup, "install", fail)
     monkeypatch.setattr(reference_solver, "has_reference_solver", lambda *_: False)
@@ -46,4 +47,10 @@ def test_a_build_that_fails_is_told_and_not_tried_again(
     assert "optional" in reference_solver.try_reference_solver(tmp_path, progress)
     assert progress.messages == [("info", "There is no compiler.")]
     assert reference_solver.try_reference_solver(tmp_path, progress) == ""
-    assert builds == [True]
+    assert builds == [("build.txt", False), ("optional.txt", True)]
+
+
+def test_it_is_built_with_a_cython_that_knows_new_pythons() -> None:
+    locked = {p.name: p.versions[0] for p in read_lock(reference_solver.build_lock())}
+    assert set(locked) >= {"cython", "setuptools"}
+    assert tuple(map(int, locked["cython"].split(".")[:2])) >= (3, 1)

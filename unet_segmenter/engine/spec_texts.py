@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..engine.errors import JobError
-from ..engine.name_lists import contains, split_list, split_names
+from .errors import JobError
+from .name_lists import contains, split_list, split_names
 
 
 def class_groups(text: str) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import InputError, JobError
+from .errors import InputError, JobError
 
 AUTO = "auto"
+NONE = "none"
 
 # What the images of a data set come as -> the reader of `training`.
 READERS = {
@@ -42,7 +43,13 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 SCHEDULES = ("cosine", "ramp", "plateau", "constant")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CALIBRATIONS = ("platt", "temperature", "none")
+KEPT = ("mean_iou", "val_loss", "last")
 THRESHOLDS = ("best", "otsu", "fixed", "unchanged")
+
+DEFAULT_STARTS = ("aerial", "aeroscapes")
+"""Models to start from where none is named: the first that the library has."""
+LABELLED = (AUTO, "everything", "samples")
+"""How much of a raster was labelled by polygons."""
 
 DATASET_FILE = "dataset.json"
 # The network as it was trained: the other files of a model have its normalisation folded away.
