@@ -31,7 +31,7 @@ def card(repository) -> ModelCard:
     (meadow, green), (road, grey) = CLASSES[:2]
     classes = (ModelClass(1, road, grey, 0), ModelClass(2, meadow, green, 1))
     scaled = replace(shipped.input, mean=(0.0,) * 3, stddev=(1.0,) * 3)
-    return replace(shipped, classes=classes, divisor=16, input=scaled)
+    return replace(shipped, classes=classes, divisor=16, input=scaled, cuts=None)
 
 
 def _by_colour(images):

@@ -289,6 +289,11 @@ def _settings(precision: str, streams: int, threads: int) -> dict[str, Any]:
     }
 
 
+def resolved_precision(card: ModelCard, wanted: str) -> str:
+    """What a precision becomes on this processor; see `predictor.resolved`."""
+    return _precision(_core(), card, wanted)
+
+
 def _precision(core: Any, card: ModelCard, wanted: str) -> str:
     """The precision to run at: bf16 only where the processor and the card stand for it."""
     has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
