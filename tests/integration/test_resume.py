@@ -86,7 +86,7 @@ def kill_and_finish(
     assert run.returncode == -signal.SIGKILL
     assert visible(folder) == []
     kept = finished_blocks(folder)
-    assert block <= kept < BLOCKS
+    assert block <= kept <= BLOCKS  # on a busy machine the kill may come after the last block
     done = call(*arguments(source, model, folder))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["resumed_blocks"] == kept

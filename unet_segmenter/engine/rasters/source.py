@@ -175,7 +175,14 @@ class RasterSource:
         """Where the raster lies; its own CRS counts where the user names none."""
         grid = grid_of(self._dataset)
         if self.options.crs is not None:
-            grid = replace(grid, crs=rasterio.CRS.from_user_input(self.options.crs).to_wkt())
+            try:
+                crs = rasterio.CRS.from_user_input(self.options.crs)
+            except rasterio.errors.CRSError as error:
+                raise JobError(
+                    f"CRS {self.options.crs!r} is no coordinate reference system; give one as "
+                    "EPSG:n, such as EPSG:32633, or as WKT."
+                ) from error
+            grid = replace(grid, crs=crs.to_wkt())
         elif grid.crs is None and self.options.needs_place and self._dataset.transform.is_identity:
             self._refuse_points()
         return grid
