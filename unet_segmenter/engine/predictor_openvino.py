@@ -262,8 +262,7 @@ def _cut(core: Any, path: Path, cuts: Cuts, part: Part, window: Shape2D, precisi
         parameters.append(parameter)
     for feature in part.outputs:
         found = op.transpose(ports[feature.name], np.array([0, 2, 3, 1]))
-        is_logits = feature.name == cuts.logits.name
-        results.append(op.result(op.convert(found, ov.Type.f32 if is_logits else feature_type)))
+        results.append(op.result(op.convert(found, feature_type)))
     return ov.Model(results, parameters, part.outputs[0].name)
 
 
