@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts import demo, set_up  # noqa: E402
+from unet_segmenter.engine.model_library import DEFAULT_MODEL  # noqa: E402
 
 TILE = 512  # px: the side of a tile in the loop people write
 SWEPT_BLOCK_SIZES = (512, 1024, 1536, 2048)
@@ -218,7 +219,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=8192, help="side of the raster in px")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", default="aeroscapes")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument(
         "--sweep", action="store_true", help="compare block sizes and precisions instead"
     )

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts import set_up  # noqa: E402
+from unet_segmenter.engine.model_library import DEFAULT_MODEL  # noqa: E402
 from unet_segmenter.runners.environment import scrubbed_environment  # noqa: E402
 
 INPUTS = set_up.BUILD / "demo"
@@ -164,7 +165,12 @@ def segment(image: Image, raster: Path) -> Path:
     output = RESULTS / f"{image.name}_vegetation.tif"
     variables = set_up.variables()
     command = [variables["QGIS_PROCESS"], "run", "unet_segmenter:segment", "--"]
-    command += [f"INPUT={raster}", "MODEL=aeroscapes", "CLASSES=vegetation", f"OUTPUT={output}"]
+    command += [
+        f"INPUT={raster}",
+        f"MODEL={DEFAULT_MODEL}",
+        "CLASSES=vegetation",
+        f"OUTPUT={output}",
+    ]
     command += [f"SUMMARY={output.with_suffix('.html')}"]
     print(f"\n{image.name}: {image.about}.\n$ {' '.join(command)}", flush=True)
     start = time.monotonic()

@@ -26,6 +26,10 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QPointF, QSizeF
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from unet_segmenter.engine.model_library import DEFAULT_MODEL  # noqa: E402
+
 TARGET = ROOT / "resources" / "graphical_models" / "landcoverpolygons.model3"
 Source = QgsProcessingModelChildParameterSource
 Given = QgsProcessingModelChildParameterSource.fromModelParameter
@@ -33,7 +37,7 @@ Made = QgsProcessingModelChildParameterSource.fromChildOutput
 
 PARAMETERS: tuple[QgsProcessingParameterDefinition, ...] = (
     QgsProcessingParameterRasterLayer("image", "Image"),
-    QgsProcessingParameterString("model", "Name of the model", "aeroscapes"),
+    QgsProcessingParameterString("model", "Name of the model", DEFAULT_MODEL),
     QgsProcessingParameterNumber(
         "unknown_threshold", "Probability below which a pixel is unknown",
         QgsProcessingParameterNumber.Double, 0.2, False, 0.0, 1.0,

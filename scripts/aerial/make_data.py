@@ -90,15 +90,20 @@ SETS = {
 }  # fmt: skip
 
 
+def write_places(name: str, source: Path, path: Path) -> Path:
+    """Write the place of each image of one of `SETS`, a csv of name and group; return its path."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("name", "group"))
+        stems = sorted(image.stem for image in (source / "images").iterdir())
+        writer.writerows((stem, SETS[name].place(stem)) for stem in stems)
+    return path
+
+
 def make_nadir(name: str, source: Path, output: Path) -> None:
     """Prepare one of `SETS`."""
     one = SETS[name]
-    groups = output.with_suffix(".groups.csv")
-    with groups.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("name", "group"))
-        stems = sorted(path.stem for path in (source / "images").iterdir())
-        writer.writerows((stem, one.place(stem)) for stem in stems)
+    groups = write_places(name, source, output.with_suffix(".groups.csv"))
     spec = PrepareSpec(
         str(source), str(output), label_table=str(HERE / "nadir.csv"), classes=CLASSES,
         groups=str(groups), fractions=(0.86, 0.14), gsd=one.gsd, title=name, license=one.licence,

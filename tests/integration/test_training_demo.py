@@ -31,17 +31,20 @@ def test_a_crown_is_the_ellipse_in_its_box_and_the_ground_comes_first() -> None:
     assert (min(ys), max(ys)) == pytest.approx((2015 - 4.5, 2015 - 2.5))
 
 
-def test_frames_are_spread_evenly_and_two_sites_are_kept_out_of_training(tmp_path: Path) -> None:
-    (tmp_path / "ImageSets").mkdir()
-    for part, sites in (("trn", ("041", "045")), ("val", ("005", "040"))):
-        names = [f"{site}001_{number:03d}" for site in sites for number in range(8)]
-        (tmp_path / "ImageSets" / f"{part}.txt").write_text("\n".join(names) + "\n")
-    assert train_demo.some_frames(tmp_path) == {
-        "train": ["040001_000", "041001_000"],
-        "validation": ["005001_000", "005001_004", "045001_000", "045001_004"],
-    }
-    with pytest.raises(demo.DemoError, match="is no AeroScapes"):
-        train_demo.some_frames(tmp_path / "elsewhere")
+def test_chips_of_one_place_stay_on_one_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_demo, "INPUTS", tmp_path)
+    (tmp_path / "oam" / "images").mkdir(parents=True)
+    for stem in ("kampala_OAM-8-8-18", "kampala_OAM-11-11-18", "kampala_OAM-12-8-18"):
+        (tmp_path / "oam" / "images" / f"{stem}.jpg").touch()
+    course = train_demo.seen_from_above(tmp_path)
+    places = Path(course.prepare[course.prepare.index("--groups") + 1]).read_text().split()
+    group_of = dict(line.split(",") for line in places)
+    assert group_of["kampala_OAM-8-8-18"] == group_of["kampala_OAM-11-11-18"]
+    assert group_of["kampala_OAM-8-8-18"] != group_of["kampala_OAM-12-8-18"]
+    with pytest.raises(demo.DemoError, match="does not hold the set oam"):
+        train_demo.seen_from_above(tmp_path / "elsewhere")
 
 
 def test_the_frame_to_map_is_the_one_of_validation_with_the_most_classes(tmp_path: Path) -> None:
@@ -51,20 +54,19 @@ def test_the_frame_to_map_is_the_one_of_validation_with_the_most_classes(tmp_pat
         "b,validation,g,images/b.png,masks/b.png,10,10,40,30,30,0\n"
         "c,train,g,images/c.png,masks/c.png,10,10,0,50,50,0\n"
     )
-    image, mask = train_demo.held_out(tmp_path)
-    assert (image, mask) == (tmp_path / "images/b.png", tmp_path / "masks/b.png")
+    assert train_demo.held_out(tmp_path) == tmp_path / "images/b.png"
 
 
-def test_without_aeroscapes_the_tree_crowns_are_taken(
+def test_without_the_chips_the_tree_crowns_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_demo, "tree_crowns", lambda: "crowns")
-    monkeypatch.setattr(train_demo, "aeroscapes", lambda folder: folder)
-    monkeypatch.setattr(train_demo, "AEROSCAPES", tmp_path / "gone")
-    monkeypatch.delenv("AEROSCAPES", raising=False)
+    monkeypatch.setattr(train_demo, "seen_from_above", lambda folder: folder)
+    monkeypatch.setattr(train_demo, "NADIR", tmp_path / "gone")
+    monkeypatch.delenv("NADIR", raising=False)
     assert train_demo.chosen() == "crowns"
-    monkeypatch.setenv("AEROSCAPES", str(tmp_path))
+    monkeypatch.setenv("NADIR", str(tmp_path))
     assert train_demo.chosen() == tmp_path
-    monkeypatch.setattr(train_demo, "AEROSCAPES", tmp_path)
-    monkeypatch.setenv("AEROSCAPES", "none")
+    monkeypatch.setattr(train_demo, "NADIR", tmp_path)
+    monkeypatch.setenv("NADIR", "none")
     assert train_demo.chosen() == "crowns"

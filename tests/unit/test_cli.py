@@ -15,11 +15,10 @@ import pytest
 from tests.toy_models import write_deepness_model
 from tests.toy_rasters import read_raster, texture, write_raster
 from unet_segmenter import cli
-from unet_segmenter.commands.segment import DEFAULT_MODEL
 from unet_segmenter.engine.errors import OutputError
 from unet_segmenter.engine.job import JobSpec
 from unet_segmenter.engine.model_info import facts
-from unet_segmenter.engine.model_library import ModelLibrary
+from unet_segmenter.engine.model_library import DEFAULT_MODEL, ModelLibrary
 from unet_segmenter.engine.open_model import open_model
 from unet_segmenter.runners import in_process
 from unet_segmenter.version import plugin_version

@@ -8,13 +8,13 @@ import argparse
 from ..engine.crf_settings import CrfSettings
 from ..engine.job import PRECISIONS, RUNTIMES
 from ..engine.landcover_job import CRF_CHOICES
+from ..engine.model_library import DEFAULT_MODEL
 from ..engine.refine_job import UNKNOWN
 from ..runners import in_process
 from .fuse import add_fusion_arguments, fusion_values, tell_fusion
 from .terminal import NODATA_HELP, absolute, names, print_json, terminal_progress
 
 HELP = "several models over a raster, fused and refined into one land-cover map"
-DEFAULT_MODEL = "aeroscapes"
 _UNKNOWN_TOLD = "; ".join(f"{name}: {text}" for name, text in UNKNOWN.items())
 
 # Parameters of the CRF: flag and field of the job -> type and help.

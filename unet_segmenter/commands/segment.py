@@ -6,11 +6,11 @@ from __future__ import annotations
 import argparse
 
 from ..engine.job import PRECISIONS, PROBABILITY_TYPES, RUNTIMES, JobResult, JobSpec
+from ..engine.model_library import DEFAULT_MODEL
 from ..runners import in_process
 from .terminal import NODATA_HELP, absolute, names, print_json, terminal_progress
 
 HELP = "one model over a raster"
-DEFAULT_MODEL = "aeroscapes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

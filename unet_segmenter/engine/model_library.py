@@ -12,6 +12,8 @@ from .errors import ModelError
 from .model_card import CARD_NAME, ModelCard
 
 MODELS_VARIABLE = "UNET_SEGMENTER_MODELS"
+DEFAULT_MODEL = "aerial"
+"""The model that maps where none is named."""
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 

@@ -26,6 +26,7 @@ from ..engine.crf_settings import CrfSettings
 from ..engine.errors import JobError, ModelError
 from ..engine.job import PRECISIONS, RUNTIMES
 from ..engine.landcover_job import CRF_CHOICES, MAX_MAJORITY_RADIUS
+from ..engine.model_library import DEFAULT_MODEL
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
 from ..engine.spec_texts import names
 from . import settings
@@ -33,7 +34,6 @@ from .area_of_interest import write_polygons
 from .compat import DOUBLE, INTEGER, VECTOR_POLYGON
 from .fusion_parameters import FusionAlgorithm
 from .parameters import (
-    DEFAULT_MODEL,
     NODATA_HELP,
     class_names,
     is_given,

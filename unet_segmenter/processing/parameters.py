@@ -20,13 +20,13 @@ from qgis.core import (
 from ..engine import spec_texts
 from ..engine.errors import InputError, JobError, ModelError
 from ..engine.model_card import ModelCard
+from ..engine.model_library import DEFAULT_MODEL
 from ..engine.spec_texts import numbers
 from . import settings
 from .compat import FILE
 
 MODEL = "MODEL"
 MODEL_FILE = "MODEL_FILE"
-DEFAULT_MODEL = "aeroscapes"
 
 MODEL_HELP = (
     "A model of the library, by name. The library holds the models that come with the plugin and "
