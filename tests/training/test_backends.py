@@ -86,8 +86,7 @@ def some(epoch):
     for number, (images, labels) in enumerate(batches(epoch)):
         yield (images * np.nan if (epoch, number) == (0, 3) else images), labels
 
-first = fit(network(dropout=0.1), some, frames(), PLAN, Path(sys.argv[1]), Listener(),
-            until=None)
+first = fit(network(dropout=0.1), some, frames(), PLAN, Path(sys.argv[1]), Listener())
 again = fit(network(seed=5, dropout=0.1), some, frames(), PLAN, Path(sys.argv[1]), Listener())
 rows = [{k: row[k] for k in ("loss", "mean_iou", "skipped", "rate")} for row in first.history]
 print("TOLD", json.dumps({"backend": keras.backend.backend(), "rows": rows,
