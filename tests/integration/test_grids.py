@@ -497,8 +497,20 @@ def test_areas_are_the_masks_pixel_counts(finished: Path, toy_unet: Path) -> Non
     assert result.nodata_pixels == (mask == 255).sum() == 3000
     for area in result.areas:
         assert area.pixels == (mask == area.value).sum()
-        assert area.area == pytest.approx(area.pixels * 0.25 * 0.25)
+        assert area.area == pytest.approx(area.pixels * 0.25 * 0.25 / 0.9996**2, rel=1e-5)
     assert sum(area.pixels for area in result.areas) + result.nodata_pixels == result.pixels
+
+
+def test_areas_in_web_mercator_are_those_of_the_ground(toy_unet: Path, tmp_path: Path) -> None:
+    """At 60 degrees north the map draws them four times as large."""
+    mercator = rasterio.Affine(0.4, 0, 1669792, 0, -0.4, 8399737)
+    source = write_raster(
+        tmp_path / "in.tif", texture(128, 128), crs="EPSG:3857", transform=mercator
+    )
+    result = segment(source, tmp_path / "m.tif", toy_unet, summary=tmp_path / "s.html")
+    assert sum(area.area or 0 for area in result.areas) == pytest.approx(657.56, rel=1e-3)
+    page = (tmp_path / "s.html").read_text(encoding="utf-8")
+    assert "px of 0.201 x 0.2 m" in page
 
 
 def test_float_probabilities_are_nan_at_nodata(toy_unet: Path, tmp_path: Path) -> None:

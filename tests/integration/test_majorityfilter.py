@@ -121,6 +121,22 @@ def test_square_metres_are_pixels_of_the_grid_and_need_a_crs(tmp_path: Path) -> 
         )
 
 
+def test_square_metres_are_those_of_the_ground_where_the_map_draws_them_larger(
+    tmp_path: Path,
+) -> None:
+    """A speck of 16 px of 1 m2 in Web Mercator covers 4 m2 at 60 degrees north."""
+    labels = np.ones((40, 40), np.uint8)
+    labels[10:14, 10:14], labels[20:28, 20:28] = 2, 2
+    transform = rasterio.Affine(1, 0, 1669792, 0, -1, 8399737)
+    source = write_classes(tmp_path / "c.tif", labels, crs="EPSG:3857", transform=transform)
+    job = MajorityFilterJob(str(source), str(tmp_path / "o.tif"), 0, 10, "m2")
+    result = run_majority_filter(job, SilentProgress())
+    found = read_raster(tmp_path / "o.tif")[0]
+    assert (found[10:14, 10:14] == 1).all(), "4 m2 are merged"
+    assert (found[20:28, 20:28] == 2).all(), "16 m2 stay"
+    assert {area.value: area.area for area in result.areas}[2] == pytest.approx(16.05, rel=1e-3)
+
+
 def test_a_run_that_is_cancelled_in_the_sieve_goes_on_and_ends_alike(
     source: Path, tmp_path: Path
 ) -> None:

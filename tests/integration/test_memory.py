@@ -39,7 +39,7 @@ common = {
 if kind == "segment":
     result = run_job(JobSpec(model=model, **common), SilentProgress())
 else:
-    refined = {"crf": True, "sxy": 5.0, "iterations": 3, "majority_radius": 3}
+    refined = {"crf": "default", "sxy": 5.0, "iterations": 3, "majority_radius": 3}
     job = LandcoverJob(models=tuple(model.split(";")), **refined, **common)
     result = run_landcover(job, SilentProgress())
     assert result.changed_share > 0

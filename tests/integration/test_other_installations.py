@@ -23,12 +23,12 @@ def test_variables_of_this_installation_and_settings_stay(tmp_path: Path) -> Non
     environ = {
         **dict.fromkeys(VARIABLES, str(tmp_path)),
         "PROJ_LIB": own,
-        "GDAL_HTTP_USERPWD": "me:secret",
+        "GDAL_HTTP_TIMEOUT": "30",
         "PROJ_NETWORK": "OFF",
     }
     dropped = forget_other_installations(environ)
     assert set(dropped) == set(VARIABLES) - {"PROJ_LIB"}
-    assert environ == {"PROJ_LIB": own, "GDAL_HTTP_USERPWD": "me:secret", "PROJ_NETWORK": "OFF"}
+    assert environ == {"PROJ_LIB": own, "GDAL_HTTP_TIMEOUT": "30", "PROJ_NETWORK": "OFF"}
 
 
 def test_the_systems_data_are_not_those_of_a_virtual_environment() -> None:

@@ -314,3 +314,30 @@ def test_no_seam_is_seen_along_the_edges_of_blocks(frame, shared_data, tmp_path)
     beside = near[:, np.newaxis] | near
     assert wrong.mean() <= 0.001
     assert wrong[beside].mean() <= 0.001
+
+
+def test_a_mask_of_one_class_is_refined_with_what_is_not_it(tmp_path: Path) -> None:
+    """As `segment` writes for one class; 0 is "not it", named or not."""
+    image, _ = scene()
+    bright = (image[..., 0] > 80).astype(np.uint8)
+    noisy = np.where(np.random.default_rng(0).random(bright.shape) < 0.05, 1 - bright, bright)
+    write_raster(tmp_path / "image.tif", image)
+    write_raster(tmp_path / "mask.tif", noisy.astype(np.uint8), nodata=255)
+    paths = [str(tmp_path / f"{name}.tif") for name in ("image", "map", "mask")]
+    job = RefineJob(paths[0], paths[1], labels=paths[2], **SMALL)
+    result = run_refine(job, SilentProgress())
+    refined = read_raster(paths[1])[0]
+    assert (refined == bright).mean() > 0.99 > (noisy == bright).mean()
+    assert [(a.value, a.name) for a in result.areas] == [(0, "not class 1"), (1, "class 1")]
+
+
+def test_probabilities_of_nothing_but_the_unknown_are_refused(tmp_path: Path) -> None:
+    image, shares = scene()
+    write_raster(tmp_path / "image.tif", image)
+    path = write_raster(tmp_path / "p.tif", shares[..., :1], nodata=255)
+    with rasterio.open(path, "r+") as raster:
+        raster.scales = (1 / 254,)
+        raster.set_band_description(1, "unknown")
+    job = RefineJob(str(tmp_path / "image.tif"), str(tmp_path / "m.tif"), str(path))
+    with pytest.raises(InputError, match="holds no probability of a class"):
+        run_refine(job, SilentProgress())

@@ -17,8 +17,8 @@ import pytest
 
 from tests.toy_cli import call, start
 from tests.toy_jobs import WatchingProgress, segment
-from tests.toy_models import write_card, write_toy_unet
-from tests.toy_rasters import UTM, texture, write_raster
+from tests.toy_models import write_card, write_deepness_model, write_toy_unet
+from tests.toy_rasters import UTM, read_raster, texture, write_raster
 from unet_segmenter.engine.block_journal import ENTRY_BYTES
 from unet_segmenter.engine.errors import Cancelled, OutputError
 
@@ -86,7 +86,7 @@ def kill_and_finish(
     assert run.returncode == -signal.SIGKILL
     assert visible(folder) == []
     kept = finished_blocks(folder)
-    assert block <= kept < BLOCKS
+    assert block <= kept <= BLOCKS  # on a busy machine the kill may come after the last block
     done = call(*arguments(source, model, folder))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["resumed_blocks"] == kept
@@ -366,3 +366,16 @@ def test_other_polygons_start_anew_and_the_same_in_another_file_do_not(
     assert resumed(small, tmp_path / "m.tif", toy_unet, aoi=other) == 0
     stopped(small, tmp_path / "m.tif", toy_unet, aoi=first)
     assert resumed(small, tmp_path / "m.tif", toy_unet) == 0
+
+
+def test_a_run_does_not_go_on_with_other_weights_of_the_same_graph(
+    small: Path, tmp_path: Path
+) -> None:
+    model = write_deepness_model(tmp_path / "soil.onnx", weights_file="soil.bin")
+    stopped(small, tmp_path / "m.tif", model)
+    weights = tmp_path / "soil.bin"
+    numbers = np.frombuffer(weights.read_bytes(), np.float32)
+    weights.write_bytes((-numbers).tobytes())  # the map turns inside out
+    assert resumed(small, tmp_path / "m.tif", model) == 0
+    segment(small, tmp_path / "fresh.tif", model, block_size=32)
+    assert (read_raster(tmp_path / "m.tif") == read_raster(tmp_path / "fresh.tif")).all()

@@ -71,7 +71,7 @@ def test_without_a_choice_argmax_decides_and_only_the_map_is_written(
 ):
     results = run("fuse", INPUTS=[raster], OUTPUT="TEMPORARY_OUTPUT", SUMMARY=None)
     job = FuseJob.from_json(feedback.job())
-    assert (job.method, job.unknown_threshold, job.align) == ("argmax", 0.0, False)
+    assert (job.method, job.unknown_threshold, job.align) == ("argmax", None, False)
     assert job.outputs() == {"OUTPUT": results["OUTPUT"]}
     assert job.resume is False, "a temporary path is never written again"
 

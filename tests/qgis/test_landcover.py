@@ -35,7 +35,7 @@ def test_parameters_become_the_fields_of_the_job(
         METHOD="threshold",
         THRESHOLDS="vegetation=0.4",
         UNKNOWN_THRESHOLD=0.3,
-        CRF=True,
+        CRF="default",
         SXY=20,
         ITERATIONS=7,
         UNKNOWN="fill",
@@ -63,13 +63,14 @@ def test_parameters_become_the_fields_of_the_job(
     assert (results["RUNTIME_USED"], results["CHANGED_SHARE"]) == ("openvino", 0.5)
 
 
-def test_without_a_choice_a_model_of_the_library_is_fused_and_nothing_refined(
+def test_without_a_choice_a_model_of_the_library_is_fused_and_its_card_decides_on_the_rest(
     run, stub_engine, feedback, raster
 ):
     run("landcover", INPUT=raster, OUTPUT="TEMPORARY_OUTPUT")
     job = LandcoverJob.from_json(feedback.job())
     assert job.models in (("aeroscapes",), ("toy",))
-    assert (job.method, job.crf_settings(), job.majority_radius) == ("argmax", None, 0)
+    assert (job.method, job.crf, job.majority_radius) == ("argmax", "models", 0)
+    assert job.unknown_threshold is None
     assert job.bands == ()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from qgis.core import QgsApplication, QgsProcessingParameterDefinition
+from qgis.gui import QgsGui, QgsProcessingGui
 
 import unet_segmenter
 from unet_segmenter.plugin import UnetSegmenterPlugin
@@ -208,3 +209,20 @@ def test_the_plugin_can_be_started_without_a_window(qgis_app):
     plugin = UnetSegmenterPlugin(None)
     plugin.initGui()
     plugin.unload()
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_dialog_that_is_left_alone_gives_what_a_script_leaves_out(provider, name, context):
+    """A dialog fills in every value; a check box knows no third state."""
+    registry = QgsGui.processingGuiRegistry()
+    for parameter in provider.algorithm(name).parameterDefinitions():
+        if parameter.type() == "boolean":
+            assert parameter.defaultValue() is not None, parameter.name()
+        if parameter.type() not in ("boolean", "enum", "number", "string"):
+            continue
+        wrapper = registry.createParameterWidgetWrapper(parameter, QgsProcessingGui.Standard)
+        widget = wrapper.createWrappedWidget(context)
+        wrapper.setParameterValue(parameter.defaultValue(), context)
+        shown, default = wrapper.parameterValue(), parameter.defaultValue()
+        assert (shown or None) == (default or None), parameter.name()
+        widget.deleteLater()

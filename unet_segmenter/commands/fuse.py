@@ -42,7 +42,11 @@ def add_fusion_arguments(parser: argparse.ArgumentParser) -> None:
     add("--method", choices=tuple(METHODS), default=DEFAULT_METHOD, help=told)
     add("--priority", nargs="+", default=[], help="class names, the first one first")
     add("--thresholds", nargs="+", default=[], help="one number for all classes, or name=number")
-    add("--unknown-threshold", type=float, default=0.0, help="below it no class is given")
+    add(
+        "--unknown-threshold", type=float,
+        help="below it no class is given (default: the thresholds of the classes; 0: all pixels "
+        "get a class)",
+    )  # fmt: skip
     for name, text in OPTIONAL_OUTPUTS.items():
         add(f"--{name}", help=text)
     add("--probability-type", choices=PROBABILITY_TYPES, default="uint8", help="its data type")

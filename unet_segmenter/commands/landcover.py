@@ -7,6 +7,7 @@ import argparse
 
 from ..engine.crf_settings import CrfSettings
 from ..engine.job import PRECISIONS, RUNTIMES
+from ..engine.landcover_job import CRF_CHOICES
 from ..engine.refine_job import UNKNOWN
 from ..runners import in_process
 from .fuse import add_fusion_arguments, fusion_values, tell_fusion
@@ -51,10 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="part to map, in the raster's CRS",
     )
     add("--aoi", help="polygon layer; outside of it the map is nodata")
+    choices = "; ".join(f"{name}: {text}" for name, text in CRF_CHOICES.items())
     add(
-        "--crf", action=argparse.BooleanOptionalAction,
-        help="refine the classes by a dense CRF (default: as the models' cards say)",
+        "--crf", nargs="?", choices=tuple(CRF_CHOICES), const="default", default="models",
+        help=f"refine by a dense CRF. {choices} (%(default)s; without a word: %(const)s)",
     )  # fmt: skip
+    add("--no-crf", dest="crf", action="store_const", const="no", help="the same as --crf no")
     for name, (kind, text) in CRF_PARAMETERS.items():
         flag = f"--{name.replace('_', '-')}"
         add(flag, type=kind, default=getattr(CrfSettings, name), help=f"{text} (%(default)s)")

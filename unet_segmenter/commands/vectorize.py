@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..engine.vectorize_job import SPECK_PIXELS
 from ..runners import in_process
 from .terminal import absolute, names, print_json, terminal_progress
 
@@ -28,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--min-area",
         type=float,
-        default=0.0,
         metavar="M2",
-        help="leave out smaller polygons; px without a CRS (default: none)",
+        help="leave out smaller polygons; px without a CRS (default: those of fewer than "
+        f"{SPECK_PIXELS} px; 0: none)",
     )
     add("--classes", nargs="+", default=[], help="names or values of classes (default: all)")
     add("--band", type=int, default=1, help="band of the input (default: %(default)s)")

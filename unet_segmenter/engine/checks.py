@@ -15,6 +15,7 @@ from .rasters.image import ImageSource
 from .rasters.source import RasterSource
 
 _STRAY_SHARE = 0.001
+_FARTHEST = 3.0
 _GDAL_TYPES = {"uint8": "Byte", **{name.lower(): name for name in (
     "Int8", "UInt16", "Int16", "UInt32", "Int32", "Float32", "Float64",
 )}}  # fmt: skip
@@ -108,7 +109,18 @@ def check_values(
 
 
 def check_resolution(source: RasterSource, card: ModelCard) -> list[str]:
-    """Warn where the ground sampling distance is unknown or not the model's."""
+    """Warn where the ground sampling distance is unknown or not the model's.
+
+    Returns
+    -------
+    list of str
+        Warnings.
+
+    Raises
+    ------
+    InputError
+        If pixels are more than three times as large, or as small, as any that the model knows.
+    """
     size = source.grid.pixel_size()
     if size is None:
         return [
@@ -121,12 +133,27 @@ def check_resolution(source: RasterSource, card: ModelCard) -> list[str]:
     gsd = (size[0] + size[1]) / 2
     if low <= gsd <= high:
         return []
-    factor = low / gsd if gsd < low else high / gsd
-    return [
-        f"{source.path} has a pixel of {gsd:.3g} m; the model {card.name} was trained on "
-        f"{low:g} to {high:g} m, so expect a worse map. Resample it by a factor of {factor:.3g} "
-        "(gdalwarp -tr), or choose a model made for this resolution."
-    ]
+    found = f"{source.path} has pixels of {gsd:.3g} m on the ground"
+    known = f"the model {card.name} was trained on pixels of {low:g} to {high:g} m"
+    wanted = low if gsd < low else high
+    width, height = source.grid.pixel_units()
+    # A little inside the range, as gdalwarp rounds to whole pixels.
+    factor = wanted / gsd * (1.02 if gsd < low else 0.98)
+    remedy = (
+        f"resample it to pixels of {wanted:g} m (gdalwarp -r "
+        f"{'average' if gsd < low else 'bilinear'} -tr {width * factor:.6g} "
+        f"{height * factor:.6g} INPUT OUTPUT)"
+    )
+    if low / _FARTHEST <= gsd <= high * _FARTHEST:
+        return [
+            f"{found}; {known}, so expect a worse map. For a better one {remedy}, or choose a "
+            "model made for this resolution."
+        ]
+    detail = "" if gsd < low else ", although it gains no detail by that"
+    raise InputError(
+        f"{found}, but {known}: at more than {_FARTHEST:g} times that its map would be wrong. "
+        f"Choose a model made for this resolution, or {remedy}{detail}."
+    )
 
 
 def _rescaling(

@@ -26,6 +26,7 @@ from .output_layers import (
     write_layers,
 )
 from .progress import Progress
+from .provenance import Ran, model_hash, provenance
 from .quicklook import draw_quicklook
 from .raster_items import pairs_text
 from .rasters.grid import RasterGrid
@@ -104,24 +105,17 @@ def _meanings(done: FinishedMap, look: tuple[ClassLook, ...]) -> dict[str, Layer
 
 def _tags(done: FinishedMap) -> dict[str, str]:
     """How the map was made, for the TIFF's metadata."""
-    job, card = done.job, done.card
+    job = done.job
     thresholds = [
         (c.name, repr(c.threshold if job.threshold is None else job.threshold))
         for c in done.classes
     ]
     parameters = {
-        "INPUT": Path(job.input).name,
-        "BANDS": ",".join(map(str, done.bands)),
+        **provenance(job.input, [Ran(done.card, done.bands, done.runtime, done.precision)]),
         **nodata_tag(job.nodata),
-        "MODEL": card.name,
-        "MODEL_VERSION": card.version,
-        "MODEL_SHA256": _model_hash(done),
-        "MODEL_LICENSE": card.license,
         "CLASSES": pairs_text((c.value, c.name) for c in done.classes),
         "COLORS": pairs_text((c.name, c.color) for c in done.classes),
         "THRESHOLDS": pairs_text(thresholds),
-        "RUNTIME": done.runtime,
-        "PRECISION": done.precision,
         "TTA": str(job.tta).lower(),
         "AREA_OF_INTEREST": str(job.aoi is not None).lower(),
     }
@@ -129,12 +123,6 @@ def _tags(done: FinishedMap) -> dict[str, str]:
     if wholes:
         parameters["PART_OF"] = pairs_text(wholes)
     return software_tags(parameters)
-
-
-def _model_hash(done: FinishedMap) -> str:
-    formats = "keras" if done.runtime == "tensorflow" else "onnx"
-    file = done.card.file(formats)
-    return file.sha256 if file else ""
 
 
 def _result(
@@ -155,7 +143,7 @@ def _result(
         precision=done.precision,
         model=done.card.name,
         model_version=done.card.version,
-        model_sha256=_model_hash(done),
+        model_sha256=model_hash(done.card, done.runtime),
         warnings=done.warnings,
     )
 

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from .block_store import Layer
 from .fuse_classes import Fusion
-from .fuse_methods import confidence, conflict, entropy, exclusive, fuse, merged, renormalised
+from .fuse_methods import (
+    confidence,
+    conflict,
+    entropy,
+    exclusive,
+    fuse,
+    merged,
+    renormalised,
+    unknown_probability,
+)
 from .model_card import NODATA_VALUE
 from .output_layers import LayerMeaning
 from .shares import FloatArray, encode_shares
@@ -64,7 +73,7 @@ class FuseBlock:
             made["CONFLICT"] = conflict(p, rules)[np.newaxis]
             made["CONFLICT"][:, ~valid] = NODATA_VALUE
         if "PROBABILITY" in self.layers:
-            apart = renormalised(exclusive(p, rules), self.fusion.unknown_probability)
+            apart = renormalised(exclusive(p, rules), unknown_probability(p, rules))
             made["PROBABILITY"] = shares(np.moveaxis(apart, -1, 0))
         if "CONFIDENCE" in self.layers:
             made["CONFIDENCE"] = shares(confidence(p, rules)[np.newaxis])

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from .errors import JobError
 from .fuse import places_of_wholes
-from .fuse_job import named_thresholds
+from .fuse_job import named_thresholds, unknown_text
 from .fuse_methods import COURSE_LARGEST_SUM, FusionRules
 from .legend import UNKNOWN_COLOR, ClassLook
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
@@ -35,7 +35,7 @@ class FusionChoice(Protocol):
     @property
     def thresholds(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
-    def unknown_threshold(self) -> float: ...  # noqa: D102
+    def unknown_threshold(self) -> float | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,9 @@ class Fusion:
         return tuple(looks[value] for value in sorted(looks))
 
     @property
-    def unknown_probability(self) -> float:
-        """Probability of "unknown" before all are made to sum to 1; 0 where it has none.
-
-        Where all other classes are parts of one, it is that one's threshold.
-        """
-        if len(self.classes) > 1 and len(self.rules.independent) == 1:
-            return self.rules.least
-        return self.rules.unknown_threshold
-
-    @property
     def has_unknown_band(self) -> bool:
         """Whether "unknown" has a probability of its own."""
-        return self.unknown_probability > 0 and len(self.classes) > 1
+        return self.rules.may_be_unknown and len(self.classes) > 1
 
     def band_names(self) -> tuple[str, ...]:
         """Names of the bands of the renormalised probabilities."""
@@ -140,7 +130,7 @@ class Fusion:
             "COLORS": pairs_text((c.name, c.color) for c in self.classes),
             "THRESHOLDS": pairs_text(zip(names, map(repr, limits))),
             "PRIORITY": join_names((self.classes[k].name for k in self.rules.order), ","),
-            "UNKNOWN_THRESHOLD": repr(self.rules.unknown_threshold),
+            "UNKNOWN_THRESHOLD": unknown_text(self.rules.unknown_threshold),
         }
 
 

@@ -44,8 +44,9 @@ class FuseJob(JsonJob):
     thresholds : tuple of str
         Probability from which a class claims a pixel: one number for all, or "name=number".
         What is not named takes that of the raster, else 0.5.
-    unknown_threshold : float
-        Probability below which no class is given.
+    unknown_threshold : float, optional
+        Probability below which no class is given; None gives none where no class claims the
+        pixel by its own threshold.
     nodata : tuple of float
         Values of the inputs, as stored, that are no data, beside the files' own.
     align : bool
@@ -70,7 +71,7 @@ class FuseJob(JsonJob):
     method: str = DEFAULT_METHOD
     priority: tuple[str, ...] = ()
     thresholds: tuple[str, ...] = ()
-    unknown_threshold: float = 0.0
+    unknown_threshold: float | None = None
     align: bool = False
     probability: str | None = None
     confidence: str | None = None
@@ -155,13 +156,18 @@ def check_fusion_choice(job: Any) -> None:
             f"The probability type must be one of {', '.join(PROBABILITY_TYPES)}, but it is "
             f"{job.probability_type!r}."
         )
-    if not 0 <= job.unknown_threshold <= 1:
+    if job.unknown_threshold is not None and not 0 <= job.unknown_threshold <= 1:
         raise JobError(
             f"The unknown threshold must lie from 0 to 1, but it is {job.unknown_threshold}."
         )
     if len(set(job.priority)) != len(job.priority):
         raise JobError("PRIORITY names a class twice; name each once.")
     named_thresholds(job.thresholds)
+
+
+def unknown_text(threshold: float | None) -> str:
+    """Below what a pixel is unknown, as metadata and reports tell it."""
+    return "those of the classes" if threshold is None else repr(threshold)
 
 
 def named_thresholds(texts: tuple[str, ...]) -> dict[str | None, float]:

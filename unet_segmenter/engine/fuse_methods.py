@@ -26,6 +26,9 @@ COURSE_LARGEST_SUM = 8
 # What is certainly not a class is never mapped as it, whatever the thresholds are.
 _ABOVE_NOTHING = float(np.finfo(np.float32).tiny)
 
+_MOST_CLAIM = 1e6
+_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
+
 # Least ratio between the probabilities of a part and of the rest of its class, so that the
 # decision survives their rounding to steps of 1/254.
 _GAP = 1.05
@@ -46,8 +49,9 @@ class FusionRules:
     priority : tuple of int
         Channels of the classes, the first one first; those left out follow in their order. It
         counts in the method "priority" alone.
-    unknown_threshold : float
-        Probability, 0-1, below which no class is given, whatever its own threshold.
+    unknown_threshold : float, optional
+        Probability, 0-1, below which no class is given, whatever its own threshold. None gives
+        none where no class claims the pixel by its own threshold.
     wholes : tuple of int or None
         For each class the channel of the class that contains it, None where none does; empty
         where no class contains another. A part takes a pixel only from its whole, and only where
@@ -64,7 +68,7 @@ class FusionRules:
     values: tuple[int, ...]
     thresholds: tuple[float, ...]
     priority: tuple[int, ...] = ()
-    unknown_threshold: float = 0.0
+    unknown_threshold: float | None = 0.0
     wholes: tuple[int | None, ...] = ()
 
     def __post_init__(self) -> None:
@@ -84,10 +88,9 @@ class FusionRules:
             raise JobError(
                 f"{len(self.values)} classes need as many thresholds, not {len(self.thresholds)}."
             )
-        if not all(0 <= limit <= 1 for limit in (*self.thresholds, self.unknown_threshold)):
-            raise JobError(
-                f"Thresholds lie from 0 to 1, not {[*self.thresholds, self.unknown_threshold]}."
-            )
+        numbers = [*self.thresholds, self.unknown_threshold or 0.0]
+        if not all(0 <= limit <= 1 for limit in numbers):
+            raise JobError(f"Thresholds lie from 0 to 1, not {numbers}.")
         channels = range(len(self.values))
         if len(set(self.priority)) != len(self.priority) or not set(self.priority) <= set(channels):
             raise JobError("The priority names a class twice, or one that is not there.")
@@ -99,7 +102,7 @@ class FusionRules:
     @property
     def limits(self) -> tuple[float, ...]:
         """Probability from which each class claims a pixel, the unknown threshold minded."""
-        least = max(self.unknown_threshold, _ABOVE_NOTHING)
+        least = max(self.unknown_threshold or 0.0, _ABOVE_NOTHING)
         return tuple(max(limit, least) for limit in self.thresholds)
 
     @property
@@ -125,7 +128,12 @@ class FusionRules:
         """
         if len(self.independent) == 1:
             return self.limits[self.independent[0]]
-        return max(self.unknown_threshold, _ABOVE_NOTHING)
+        return max(self.unknown_threshold or 0.0, _ABOVE_NOTHING)
+
+    @property
+    def may_be_unknown(self) -> bool:
+        """Whether `argmax` may leave a pixel unknown that has a probability above 0."""
+        return self.unknown_threshold is None or self.least > _ABOVE_NOTHING
 
 
 def fuse(probabilities: FloatArray, rules: FusionRules, valid: NDArray[np.bool_]) -> ByteArray:
@@ -158,7 +166,51 @@ def argmax(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
     limits = list(rules.limits)
     for channel in rules.independent:
         limits[channel] = rules.least
-    return class_mask(probabilities, rules.values, limits, rules.wholes)
+    classes = class_mask(probabilities, rules.values, limits, rules.wholes)
+    if rules.unknown_threshold is None:
+        classes[_largest_claim(probabilities, rules) < 1] = UNKNOWN_VALUE
+    return classes
+
+
+def _largest_claim(probabilities: FloatArray, rules: FusionRules) -> FloatArray:
+    """The largest ratio of a class's probability to its threshold; from 1 on a class claims."""
+    largest = np.zeros(probabilities.shape[:-1], np.float32)
+    for channel in rules.independent:
+        limit = np.float32(rules.limits[channel])
+        plane = probabilities[..., channel]
+        ratio = np.minimum(plane / limit, np.float32(_MOST_CLAIM))
+        # A quotient of floats near 1 may be rounded to it, or off it.
+        np.copyto(ratio, np.maximum(ratio, np.float32(1)), where=plane >= limit)
+        np.copyto(ratio, np.minimum(ratio, _BELOW_ONE), where=plane < limit)
+        np.maximum(largest, ratio, out=largest)
+    return largest
+
+
+def unknown_probability(probabilities: FloatArray, rules: FusionRules) -> FloatArray | float:
+    """Probability of "unknown" beside those of the classes; 0 where `argmax` names all pixels.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (H, W, K)
+        Probability of each class against the rest, 0-1.
+    rules : FusionRules
+        Their thresholds.
+
+    Returns
+    -------
+    float or ndarray of float32, shape (H, W)
+        The unknown threshold where there is one. Else that of the best class over the largest
+        ratio of a class to its threshold: the threshold, where both are of one class. It is above
+        the best class exactly where no class claims the pixel.
+    """
+    if rules.unknown_threshold is not None or len(rules.independent) == 1:
+        return rules.least if rules.may_be_unknown else 0.0
+    best = probabilities[..., rules.independent[0]]
+    for channel in rules.independent[1:]:
+        best = np.maximum(best, probabilities[..., channel])
+    claim = np.maximum(_largest_claim(probabilities, rules), np.float32(1 / _MOST_CLAIM))
+    found: FloatArray = np.minimum(best / claim, 1)
+    return np.where(claim < 1, np.maximum(found, np.nextafter(best, np.float32(2))), found)
 
 
 def priority(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
@@ -186,7 +238,7 @@ def course_sum(probabilities: FloatArray, rules: FusionRules) -> ByteArray:
     total = np.zeros(probabilities.shape[:-1], np.int32)
     for channel, (value, limit) in enumerate(zip(rules.values, rules.thresholds)):
         plane = probabilities[..., channel]
-        sure = plane >= np.float32(rules.unknown_threshold)
+        sure = plane >= np.float32(rules.unknown_threshold or 0.0)
         total += value * ((plane > np.float32(limit)) & sure)
     total[total > COURSE_LARGEST_SUM] = UNKNOWN_VALUE
     return total.astype(np.uint8)
@@ -276,16 +328,16 @@ def _weights(planes: FloatArray, limits: Sequence[float]) -> FloatArray:
     return weights.astype(np.float32, copy=False)
 
 
-def renormalised(probabilities: FloatArray, unknown_threshold: float = 0.0) -> FloatArray:
+def renormalised(probabilities: FloatArray, unknown: FloatArray | float = 0.0) -> FloatArray:
     """Probabilities that sum to 1 in each pixel.
 
     Parameters
     ----------
     probabilities : ndarray of float32, shape (H, W, K)
         Probability of each class against the rest, 0-1.
-    unknown_threshold : float
-        Probability below which no class is given. Above 0 it stands as that of one class more,
-        "unknown", so the likeliest class is the one that `argmax` gives.
+    unknown : float or ndarray of float32, shape (H, W)
+        Probability of one class more, "unknown", from `unknown_probability`: with it the likeliest
+        class is the one that `argmax` gives. 0 adds none.
 
     Returns
     -------
@@ -296,9 +348,9 @@ def renormalised(probabilities: FloatArray, unknown_threshold: float = 0.0) -> F
     if probabilities.shape[-1] == 1:
         return probabilities
     planes = np.moveaxis(probabilities, -1, 0)
-    if unknown_threshold > 0:
-        unknown = np.full((1, *planes.shape[1:]), unknown_threshold, np.float32)
-        planes = np.concatenate([planes, unknown])
+    if isinstance(unknown, np.ndarray) or unknown > 0:
+        plane = np.broadcast_to(np.asarray(unknown, np.float32), planes.shape[1:])
+        planes = np.concatenate([planes, plane[np.newaxis]])
     total = planes.sum(axis=0, dtype=np.float32)
     nothing = total < _ABOVE_NOTHING
     shares: FloatArray = (planes / np.where(nothing, 1, total)).astype(np.float32)

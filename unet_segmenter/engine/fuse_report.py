@@ -84,13 +84,13 @@ def fusion_page(result: FuseResult, facts: FusionFacts, picture: bytes) -> str:
 
 def _cover(result: FuseResult, grid: RasterGrid) -> str:
     mapped = max(result.pixels - result.nodata_pixels, 1)
-    unit, own = grid.unit(), grid.pixel_area_in_units()
-    head = ["Class", "Value", "Pixels", *([f"Area ({unit}²)"] if unit else []), "Area (ha)"]
+    unit = grid.unit()
+    head = ["Class", "Value", "Pixels", *([f"Area ({unit[0]}²)"] if unit else []), "Area (ha)"]
     rows = []
     for area in result.areas:
         row = [report.swatch(area.name, area.color), str(area.value), f"{area.pixels:,}"]
-        if unit:
-            row.append(f"{own * area.pixels:,.1f}")
+        if unit and area.area is not None:
+            row.append(f"{area.area / unit[1] ** 2:,.1f}")
         row.append("-" if area.area is None else f"{area.area / 10_000:,.4f}")
         rows.append([*row, report.bar(area.pixels / mapped, area.color)])
     return report.table([*head, "Share of the pixels with data"], rows)

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .rasters.grid import METRES_PER_DEGREE, RasterGrid
-from .vector import Polygons, areas_of, moved, points_of, ring_owners
-
-_RADIUS = METRES_PER_DEGREE * 180 / math.pi
+from .pixel_metric import PixelMetric
+from .rasters.grid import RasterGrid
+from .vector import Polygons, moved, points_of, ring_owners
 
 
 def on_grid(polygons: Polygons, grid: RasterGrid) -> Polygons:
@@ -35,32 +32,26 @@ def measure(
     Returns
     -------
     areas, perimeters : ndarray of float64, shape (N,)
-        Square metres and metres, of outer and inner rings; px without a CRS. In degrees they are
-        those on a sphere, exact for edges along meridians and parallels.
+        Square metres and metres on the ellipsoid, of outer and inner rings; px without a CRS.
     """
     points, rings = points_of(polygons)
     if not len(points):
         return np.zeros(0), np.zeros(0)
-    factor = grid.metres_per_unit()
-    if factor is None:
-        flat = points
-        steps = np.diff(points, axis=0)
-    elif math.isnan(factor):
-        longitude, latitude = np.radians(_placed(points, grid)).T
-        # Lambert's cylindrical projection keeps areas, and these edges straight.
-        flat = _RADIUS * np.stack([longitude, np.sin(latitude)], axis=1)
-        middle = (latitude[1:] + latitude[:-1]) / 2
-        steps = _RADIUS * np.stack([np.diff(longitude) * np.cos(middle), np.diff(latitude)], axis=1)
-    else:
-        flat = factor * _placed(points, grid)
-        steps = np.diff(flat, axis=0)
-    lengths = np.hypot(*steps.T)
-    lengths[rings[1:-1] - 1] = 0  # from ring to ring
-    around = np.add.reduceat(np.append(lengths, 0.0), rings[:-1])
-    perimeters: NDArray[np.float64] = np.zeros(len(polygons))
-    np.add.at(perimeters, ring_owners(polygons), around)
-    # Areas of small polygons far from the origin would drown in rounding.
-    return areas_of(moved(polygons, flat - flat[0])), perimeters
+    metric = grid.metric() or _in_pixels(grid)
+    owners = ring_owners(polygons)
+    is_hole = np.diff(owners, prepend=-1) == 0
+    areas = np.zeros(len(polygons))
+    perimeters = np.zeros(len(polygons))
+    ring_areas = metric.ring_areas(points, rings)
+    np.add.at(areas, owners, np.where(is_hole, -ring_areas, ring_areas))
+    np.add.at(perimeters, owners, metric.ring_lengths(points, rings))
+    return areas, perimeters
+
+
+def _in_pixels(grid: RasterGrid) -> PixelMetric:
+    """The metric of pixels of side 1."""
+    one = np.array([1.0, 0.0, 1.0]).reshape(3, 1, 1)
+    return PixelMetric(grid.shape, np.full(1, 0.5), np.full(1, 0.5), one)
 
 
 def _placed(points: NDArray[np.float64], grid: RasterGrid) -> NDArray[np.float64]:

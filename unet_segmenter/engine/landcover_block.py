@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .crf_settings import CrfSettings
 from .fuse_block import FuseBlock
-from .fuse_methods import exclusive, fuse, merged, renormalised
+from .fuse_methods import exclusive, fuse, merged, renormalised, unknown_probability
 from .geometry import PixelWindow
 from .landcover_plan import LandcoverPlan, Network, Reading
 from .majority import majority_filter
@@ -54,6 +54,8 @@ class LandcoverPixels:
         Those of them to write.
     wanted : ndarray of bool, shape of the field
         Which pixels have data for all networks and lie in the area of interest.
+    valid : ndarray of bool, shape of the field
+        Which have data, wherever they lie: they lend context to the refinement.
     read : dict
         Pixels by what networks read.
     """
@@ -61,6 +63,7 @@ class LandcoverPixels:
     field: PixelWindow
     write: PixelWindow
     wanted: Mask
+    valid: Mask
     read: Mapping[Reading, Pixels]
 
 
@@ -127,11 +130,10 @@ class LandcoverReader:
             reading: Pixels(window, *self._read((reading, window)))
             for reading, window in windows.items()
         }
-        for pixels in read.values():
-            wanted = wanted & pixels.part(field)[1]
+        valid = np.logical_and.reduce([pixels.part(field)[1] for pixels in read.values()])
         for staged in self._staged:
             staged.read_ahead(field)
-        return LandcoverPixels(field, write, wanted, read)
+        return LandcoverPixels(field, write, wanted & valid, valid, read)
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class LandcoverBlock:
             planes = by_network[0]  # as they are: no copy
         else:
             planes = np.stack([by_network[n][k] for n, k in self.plan.channels])
-        return np.moveaxis(self._as_written(planes, block.wanted), 0, -1)
+        return np.moveaxis(self._as_written(planes, block.valid), 0, -1)
 
     def _predicted(self, network: Network, run: SegmentBlock, block: LandcoverPixels) -> FloatArray:
         """Probabilities (K, H, W) of the field by one network."""
@@ -200,19 +202,25 @@ class LandcoverBlock:
         return planes if self.fuse.share_type == "float32" else rounded_shares(planes, valid)
 
     def _refined(self, block: LandcoverPixels, probabilities: FloatArray) -> ByteArray:
-        """Classes of the written window, after CRF and majority filter."""
+        """Classes of the written window, after CRF and majority filter.
+
+        Pixels outside of the area of interest take part, and are left out at the end: an area of
+        interest changes no class.
+        """
         radius = self.refinement.majority_radius
         near = block.write.pad(radius).intersect(block.field)
         assert near is not None
         core = near.relative_to(block.field)
-        classes = fuse(probabilities, self.fuse.fusion.rules, block.wanted)
+        classes = fuse(probabilities, self.fuse.fusion.rules, block.valid)
         if self.refinement.crf:
             classes = self._by_crf(block, probabilities, classes, core, self.refinement.crf)
         else:
             classes = classes[core.slices]
         if radius:
-            classes = majority_filter(classes, radius, block.wanted[core.slices])
-        return classes[block.write.relative_to(near).slices]
+            classes = majority_filter(classes, radius, block.valid[core.slices])
+        written = classes[block.write.relative_to(near).slices]
+        wanted = block.wanted[block.write.relative_to(block.field).slices]
+        return np.where(wanted, written, np.uint8(NODATA_VALUE))
 
     def _by_crf(
         self,
@@ -232,12 +240,12 @@ class LandcoverBlock:
             settings = replace(settings, unknown_threshold=fusion.rules.limits[0])
         if fusion.rules.method == "argmax":
             apart = exclusive(probabilities, fusion.rules)
-            shares = renormalised(apart, fusion.unknown_probability)
-            planes = self._as_written(np.moveaxis(shares, -1, 0), block.wanted)
+            shares = renormalised(apart, unknown_probability(probabilities, fusion.rules))
+            planes = self._as_written(np.moveaxis(shares, -1, 0), block.valid)
             return refine_block(
                 image,
                 np.moveaxis(planes, 0, -1),
-                block.wanted,
+                block.valid,
                 settings,
                 values=fusion.band_values(),
                 value_range=reading.value_range,
@@ -249,14 +257,14 @@ class LandcoverBlock:
         values = [v for look in fusion.looks() if (v := look.value) != UNKNOWN_VALUE or keep]
         unary = unary_from_labels(classes, values, settings.gt_prob)
         marginals = refine(
-            *(image, unary, block.wanted, settings),
+            *(image, unary, block.valid, settings),
             value_range=reading.value_range,
             core=core,
             origin=origin,
             stop=self.refinement.stop,
         )
         refined: ByteArray = np.array(values, np.uint8)[marginals[core.slices].argmax(axis=-1)]
-        refined[~block.wanted[core.slices]] = NODATA_VALUE
+        refined[~block.valid[core.slices]] = NODATA_VALUE
         return refined
 
 

@@ -23,6 +23,13 @@ from .refine_job import UNKNOWN, ClassChange
 
 MAX_MAJORITY_RADIUS = 100
 
+# Whether a dense CRF refines the map -> what it means, in a line.
+CRF_CHOICES: dict[str, str] = {
+    "models": "as the models' cards say: only where each was measured to gain by it",
+    "no": "the map is left as it was fused",
+    "default": "a dense CRF refines it",
+}
+
 
 @dataclass(frozen=True)
 class LandcoverJob(JsonJob):
@@ -51,10 +58,9 @@ class LandcoverJob(JsonJob):
         A polygon layer; pixels whose centre lies outside become nodata.
     method, priority, thresholds, unknown_threshold
         How probabilities are fused; see `FuseJob`.
-    crf : bool, optional
-        Whether a dense CRF refines the fused classes by the image. It starts from the
-        probabilities where the method is argmax, else from the classes. None does as the models'
-        cards say: only where each was measured to gain by it.
+    crf : str
+        A key of `CRF_CHOICES`: whether a dense CRF refines the fused classes by the image. It
+        starts from the probabilities where the method is argmax, else from the classes.
     sxy, srgb, compat, sxy_gaussian, compat_gaussian, iterations, gt_prob
         Its parameters; see `CrfSettings`.
     unknown : str
@@ -91,8 +97,8 @@ class LandcoverJob(JsonJob):
     method: str = DEFAULT_METHOD
     priority: tuple[str, ...] = ()
     thresholds: tuple[str, ...] = ()
-    unknown_threshold: float = 0.0
-    crf: bool | None = None
+    unknown_threshold: float | None = None
+    crf: str = "models"
     sxy: float = CrfSettings.sxy
     srgb: float = CrfSettings.srgb
     compat: float = CrfSettings.compat
@@ -130,6 +136,7 @@ class LandcoverJob(JsonJob):
             ("runtime", self.runtime, RUNTIMES),
             ("precision", self.precision, PRECISIONS),
             ("treatment of the unknown", self.unknown, tuple(UNKNOWN)),
+            ("choice of a CRF", self.crf, tuple(CRF_CHOICES)),
         ):
             if value not in allowed:
                 raise JobError(
@@ -160,7 +167,7 @@ class LandcoverJob(JsonJob):
                 raise JobError(f"The extent is empty: xmin, ymin, xmax, ymax = {self.extent}.")
 
     def crf_settings(self) -> CrfSettings | None:
-        """The parameters of the CRF; None without one."""
+        """The parameters of the CRF; None without one, or where the models' cards decide."""
         settings = CrfSettings(
             sxy=self.sxy,
             srgb=self.srgb,
@@ -170,7 +177,7 @@ class LandcoverJob(JsonJob):
             iterations=self.iterations,
             gt_prob=self.gt_prob,
         )
-        return settings if self.crf else None
+        return settings if self.crf == "default" else None
 
     def source_options(self) -> SourceOptions:
         """How the input is to be read."""
@@ -214,6 +221,8 @@ class LandcoverResult(FuseResult):
     ----------
     models : tuple of str
         Name and version of each model.
+    model_sha256 : tuple of str
+        Hash of the file that was run of each model.
     runtime, precision : str
         What predicted.
     networks : int
@@ -225,6 +234,7 @@ class LandcoverResult(FuseResult):
     """
 
     models: tuple[str, ...] = ()
+    model_sha256: tuple[str, ...] = ()
     runtime: str = ""
     precision: str = ""
     networks: int = 0
@@ -239,4 +249,5 @@ class LandcoverResult(FuseResult):
         )
         own = {k: content[k] for k in ("runtime", "precision", "networks", "changed_share")}
         changes = tuple(ClassChange(**change) for change in content["changes"])
-        return cls(**vars(found), **own, models=tuple(content["models"]), changes=changes)
+        lists: dict[str, Any] = {k: tuple(content[k]) for k in ("models", "model_sha256")}
+        return cls(**vars(found), **own, **lists, changes=changes)

@@ -91,6 +91,8 @@ class LandcoverPlan:
         The models, as named.
     networks : tuple of Network
         What is run.
+    runs : tuple of (ModelCard, int)
+        Each model of which classes are taken, and the place of the network that runs it.
     channels : tuple of tuple of int
         Network, and place among its classes, of each source of the fusion.
     fusion : Fusion
@@ -112,6 +114,7 @@ class LandcoverPlan:
 
     cards: tuple[ModelCard, ...]
     networks: tuple[Network, ...]
+    runs: tuple[tuple[ModelCard, int], ...]
     channels: tuple[tuple[int, int], ...]
     fusion: Fusion
     grid: RasterGrid
@@ -166,6 +169,7 @@ def plan_landcover(job: LandcoverJob, source: ImageSource, library: ModelLibrary
     cards = tuple(open_model(name, library) for name in job.models)
     region = wanted_region(source, job.extent)
     networks: list[Network] = []
+    runs: list[tuple[ModelCard, int]] = []
     channels: list[tuple[int, int]] = []
     told: list[ClassSource] = []
     warnings: list[str] = []
@@ -176,13 +180,15 @@ def plan_landcover(job: LandcoverJob, source: ImageSource, library: ModelLibrary
         halo = card.halo if job.halo is None else job.halo
         in_parts = runs_in_parts(card, job.runtime, source.grid.shape, halo=job.halo, flips=job.tta)
         place = _joined(networks, Network(card, reading, classes, halo, in_parts))
+        runs.append((card, place))
         first = len(networks[place].classes) - len(classes)
         channels += [(place, first + k) for k in range(len(classes))]
         told += [ClassSource(c.name, c.value, c.color, c.threshold, c.part_of) for c in classes]
         warnings += check_resolution(source, card)
         warnings += check_values(source, card, reading.bands, region)
-    if job.crf is None:
-        job = replace(job, crf=all(_gains_by_crf(card) for card in cards))
+    if job.crf == "models":
+        gains = all(_gains_by_crf(card) for card in cards)
+        job = replace(job, crf="default" if gains else "no")
     crf = job.crf_settings()
     margin = job.majority_radius + (crf.halo if crf else 0)
     fusion = plan_fusion(told, job)
@@ -195,6 +201,7 @@ def plan_landcover(job: LandcoverJob, source: ImageSource, library: ModelLibrary
     return LandcoverPlan(
         cards=cards,
         networks=tuple(networks),
+        runs=tuple(runs),
         channels=tuple(channels),
         fusion=fusion,
         grid=source.grid,

@@ -38,9 +38,8 @@ def legend_of(classes: tuple[ModelClass, ...]) -> tuple[ClassLook, ...]:
             ClassLook(0, f"not {only.name}", _REST_COLOR),
             ClassLook(1, only.name, only.color),
         )
-    looks = [ClassLook(c.value, c.name, c.color) for c in classes]
-    if all(c.value != UNKNOWN_VALUE for c in classes):
-        looks.append(ClassLook(UNKNOWN_VALUE, "unknown", UNKNOWN_COLOR))
+    unknown = ClassLook(UNKNOWN_VALUE, "unknown", UNKNOWN_COLOR)
+    looks = [unknown, *(ClassLook(c.value, c.name, c.color) for c in classes)]
     return tuple(sorted(looks, key=lambda look: look.value))
 
 

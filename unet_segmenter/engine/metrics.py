@@ -251,14 +251,14 @@ class BoundaryCounts:
         )
 
     def f1(self) -> FloatArray:
-        """Boundary F1, (K,) float64; NaN where neither side has a boundary."""
+        """Boundary F1, (K,) float64; NaN where the truth has no boundary that could be found."""
         near = self.claimed_near.astype(np.float64), self.true_near.astype(np.float64)
         precision = ratio(near[0], self.claimed.astype(np.float64))
         recall = ratio(near[1], self.true.astype(np.float64))
         both = np.nan_to_num(precision) + np.nan_to_num(recall)
         product = 2 * np.nan_to_num(precision) * np.nan_to_num(recall)
         f1 = np.divide(product, both, out=np.zeros_like(both), where=both > 0)
-        return np.where((self.claimed + self.true) > 0, f1, np.nan)
+        return np.where(self.true > 0, f1, np.nan)
 
 
 def _boundary(mask: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -160,22 +160,29 @@ def histogram(store: BlockStore, name: str, band: int = 0) -> NDArray[np.int64]:
 def ground_areas(
     store: BlockStore, name: str, counts: NDArray[np.int64], grid: RasterGrid
 ) -> NDArray[np.float64] | None:
-    """Square metres that each of the 256 values of a uint8 layer covers; None without a CRS.
+    """Square metres on the ground that each of the 256 values of a uint8 layer covers.
+
+    None without a CRS.
 
     Parameters
     ----------
     counts : ndarray of int, shape (256,)
         The layer's `histogram`, which is enough where all pixels are of one size.
     """
-    areas = grid.row_areas()
-    if areas is None or not len(areas) or areas[0] == areas[-1] == areas[len(areas) // 2]:
-        return None if areas is None else counts * areas[0]
+    metric = grid.metric()
+    if metric is None:
+        return None
+    if metric.is_uniform:
+        return counts.astype(np.float64) * float(metric.lattice.mean())
     total = np.zeros(256)
     for window, values in store.parts(name, 0):
-        weights = np.repeat(areas[window.row : window.row_stop], window.width)
-        total += np.bincount(values.ravel(), weights, minlength=256)
+        weights = metric.areas(window.row, window.row_stop)
+        if weights.shape[1] > 1:
+            weights = weights[:, window.col : window.col_stop]
+        weights = np.broadcast_to(weights, values.shape)
+        total += np.bincount(values.ravel(), weights.ravel(), minlength=256)
     if not store.is_full:
-        total[NODATA_VALUE] += areas.sum() * store.shape.width - total.sum()
+        total[NODATA_VALUE] += metric.total() - total.sum()
     return total
 
 

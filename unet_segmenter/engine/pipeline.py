@@ -35,9 +35,11 @@ from .predictor import (
     available_cores,
     open_predictor,
     open_staged,
+    resolved,
     runs_in_parts,
 )
 from .progress import Progress
+from .provenance import Ran
 from .rasters.gdal import gdal_settings
 from .rasters.grid import RasterGrid
 from .rasters.image import ImageSource
@@ -176,7 +178,7 @@ def _layers(plan: _Plan) -> dict[str, Layer]:
 
 
 def _signature(plan: _Plan, source: ImageSource) -> dict[str, object]:
-    """What decides the pixels of a run: the job, and the state of what it reads.
+    """What decides the pixels of a run: the job, what "auto" becomes, and what the run reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
     """
@@ -186,6 +188,9 @@ def _signature(plan: _Plan, source: ImageSource) -> dict[str, object]:
         "aoi": plan.aoi.fingerprint() if plan.aoi else None,
         "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "card": hashlib.sha256(repr(plan.card).encode()).hexdigest(),
+        "network": Ran(
+            plan.card, plan.bands, *resolved(plan.card, plan.job.runtime, plan.job.precision)
+        ).signature(),
         "files": source_state(source.files),
     }
 

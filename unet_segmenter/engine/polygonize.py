@@ -60,6 +60,8 @@ class Traced:
         In px from the raster's corner.
     values : ndarray of int64
         Class of each; 255 for nodata.
+    pixels : ndarray of int64
+        Number of pixels of each.
     confidence, counted : ndarray of float64
         Sum of the confidences, and number of pixels that have one.
     """
@@ -68,6 +70,7 @@ class Traced:
     pieces: Pieces
     polygons: Polygons
     values: Ids
+    pixels: Ids
     confidence: NDArray[np.float64]
     counted: NDArray[np.float64]
 
@@ -81,17 +84,22 @@ class ClassPolygons:
     polygons : ndarray of object
     values : ndarray of int64
         Class of each.
+    pixels : ndarray of int64
+        Number of pixels of each.
     confidence : ndarray of float64
         Mean confidence of its pixels; NaN where none has one.
     """
 
     polygons: Polygons
     values: Ids
+    pixels: Ids
     confidence: NDArray[np.float64]
 
     def chosen(self, which: NDArray[np.bool_] | slice) -> ClassPolygons:
         """Those where `which` is true, or of a slice."""
-        return ClassPolygons(self.polygons[which], self.values[which], self.confidence[which])
+        return ClassPolygons(
+            self.polygons[which], self.values[which], self.pixels[which], self.confidence[which]
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[ClassPolygons]) -> ClassPolygons:
@@ -99,6 +107,7 @@ class ClassPolygons:
         return cls(
             np.concatenate([np.zeros(0, object), *(part.polygons for part in parts)]),
             np.concatenate([np.zeros(0, np.int64), *(part.values for part in parts)]),
+            np.concatenate([np.zeros(0, np.int64), *(part.pixels for part in parts)]),
             np.concatenate([np.zeros(0), *(part.confidence for part in parts)]),
         )
 
@@ -131,6 +140,7 @@ def trace(classes: StripClasses, tolerance: float) -> Traced:
         pieces[[0, -1]],
         polygons,
         labels.ravel()[first].astype(np.int64),
+        np.bincount(pieces.ravel(), minlength=count + 1)[1:].astype(np.int64),
         *_confidences(classes.confidence, pieces, count),
     )
 
@@ -182,11 +192,13 @@ class _Growing:
 
     value: int
     parts: list[Any] = field(default_factory=list)
+    pixels: int = 0
     confidence: float = 0.0
     counted: float = 0.0
 
     def take(self, other: _Growing) -> None:
         self.parts += other.parts
+        self.pixels += other.pixels
         self.confidence += other.confidence
         self.counted += other.counted
 
@@ -220,6 +232,7 @@ class Joining:
             self._growing[base + piece] = _Growing(
                 value,
                 [] if value == NODATA_VALUE else [traced.polygons[k]],
+                int(traced.pixels[k]),
                 float(traced.confidence[k]),
                 float(traced.counted[k]),
             )
@@ -238,28 +251,31 @@ class Joining:
                 joined[root] = growing
         self._growing = joined
 
-    def _dissolved(self, closed: Iterable[_Growing]) -> Iterator[tuple[Any, int, float]]:
+    def _dissolved(self, closed: Iterable[_Growing]) -> Iterator[tuple[Any, int, int, float]]:
         for one in closed:
             if one.value == NODATA_VALUE:
                 continue
             whole = one.parts[0]
             if len(one.parts) > 1:
                 whole = dissolve(one.parts, straighten=self._straighten)
-            yield whole, one.value, one.confidence / one.counted if one.counted else np.nan
+            mean = one.confidence / one.counted if one.counted else np.nan
+            yield whole, one.value, one.pixels, mean
 
 
-def _of_strip(traced: Traced, inside: NDArray[np.bool_]) -> Iterator[tuple[Any, int, float]]:
+def _of_strip(traced: Traced, inside: NDArray[np.bool_]) -> Iterator[tuple[Any, int, int, float]]:
     chosen = np.flatnonzero(inside & (traced.values != NODATA_VALUE))
     sums, counted = traced.confidence[chosen], traced.counted[chosen]
     mean = np.divide(sums, counted, out=np.full(len(chosen), np.nan), where=counted > 0)
-    return zip(traced.polygons[chosen], traced.values[chosen].tolist(), mean.tolist(), strict=True)
+    values, pixels = traced.values[chosen].tolist(), traced.pixels[chosen].tolist()
+    return zip(traced.polygons[chosen], values, pixels, mean.tolist(), strict=True)
 
 
-def _collected(found: list[tuple[Any, int, float]]) -> ClassPolygons:
+def _collected(found: list[tuple[Any, int, int, float]]) -> ClassPolygons:
     polygons = np.empty(len(found), object)
-    polygons[:] = [polygon for polygon, _, _ in found]
+    polygons[:] = [polygon for polygon, *_ in found]
     return ClassPolygons(
         polygons,
-        np.array([value for _, value, _ in found], np.int64),
-        np.array([confidence for _, _, confidence in found], np.float64),
+        np.array([value for _, value, _, _ in found], np.int64),
+        np.array([pixels for _, _, pixels, _ in found], np.int64),
+        np.array([confidence for *_, confidence in found], np.float64),
     )

@@ -128,6 +128,25 @@ def open_predictor(card: ModelCard, runtime: str, options: PredictorOptions) -> 
     )
 
 
+def resolved(card: ModelCard, runtime: str, precision: str) -> tuple[str, str]:
+    """What "auto" becomes for a model on this machine: runtime and precision.
+
+    What cannot be had stays as it is: `open_predictor` tells why.
+    """
+    for name, entry in RUNTIMES.items():
+        if runtime not in ("auto", name) or not _has_precision(entry, precision):
+            continue
+        if card.file(*entry.formats) and importlib.util.find_spec(entry.package):
+            module = importlib.import_module(f".{entry.module}", __package__)
+            return name, module.resolved_precision(card, precision)
+    return runtime, precision
+
+
+def file_of(card: ModelCard, runtime: str) -> ModelFile | None:
+    """The file of a model that a runtime runs, or None where there is none for it."""
+    return card.file(*RUNTIMES[runtime].formats)
+
+
 def runs_in_parts(
     card: ModelCard, runtime: str, shape: Shape2D, *, halo: int | None, flips: bool
 ) -> bool:

@@ -47,3 +47,8 @@ def open_predictor(
         return model(images, training=False)
 
     return KerasPredictor(call)
+
+
+def resolved_precision(_card: ModelCard, _wanted: str) -> str:
+    """What a precision becomes; see `predictor.resolved`."""
+    return "f32"

@@ -132,3 +132,8 @@ def _type(argument: Any) -> str:
     """NumPy's name of a type that ONNX Runtime calls "tensor(float)"."""
     name = str(argument.type).removeprefix("tensor(").removesuffix(")")
     return {"float": "float32", "double": "float64"}.get(name, name)
+
+
+def resolved_precision(_card: ModelCard, _wanted: str) -> str:
+    """What a precision becomes; see `predictor.resolved`."""
+    return "f32"

@@ -262,8 +262,7 @@ def _cut(core: Any, path: Path, cuts: Cuts, part: Part, window: Shape2D, precisi
         parameters.append(parameter)
     for feature in part.outputs:
         found = op.transpose(ports[feature.name], np.array([0, 2, 3, 1]))
-        is_logits = feature.name == cuts.logits.name
-        results.append(op.result(op.convert(found, ov.Type.f32 if is_logits else feature_type)))
+        results.append(op.result(op.convert(found, feature_type)))
     return ov.Model(results, parameters, part.outputs[0].name)
 
 
@@ -287,6 +286,11 @@ def _settings(precision: str, streams: int, threads: int) -> dict[str, Any]:
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
     }
+
+
+def resolved_precision(card: ModelCard, wanted: str) -> str:
+    """What a precision becomes on this processor; see `predictor.resolved`."""
+    return _precision(_core(), card, wanted)
 
 
 def _precision(core: Any, card: ModelCard, wanted: str) -> str:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,8 @@ def open_probabilities(
         aligned = RasterSource.aligned(source.path, grid, "bilinear", options)
         opened[opened.index(source)] = stack.enter_context(aligned)
     told = [told_classes(source) for source in opened]
+    for source, classes_of in zip(opened, told):
+        check_told(source, classes_of)
     members = tuple(ProbabilitySource(s, tuple(found)) for s, found in zip(opened, told))
     classes = [one for found in told for one in found.values()]
     if class_names and len(class_names) != len(classes):
@@ -161,7 +164,7 @@ def told_classes(source: RasterSource) -> dict[int, ClassSource]:
     any other one may name its bands. A band of the unknown is no class, and is left out.
     """
     tags, bands = source.tags(), source.data_bands
-    values = {name: int(value) for value, name in _pairs(tags, "CLASSES") if value.isdecimal()}
+    values = {name: _value(value) for value, name in _pairs(tags, "CLASSES")}
     colors, limits = dict(_pairs(tags, "COLORS")), dict(_pairs(tags, "THRESHOLDS"))
     wholes = dict(_pairs(tags, "PART_OF"))
     names = list(values) if len(values) == len(bands) else []
@@ -175,7 +178,7 @@ def told_classes(source: RasterSource) -> dict[int, ClassSource]:
         told[band] = ClassSource(
             name,
             values.get(name),
-            colors.get(name),
+            _color(colors.get(name, "")),
             _share(limits.get(name, "")),
             wholes.get(name),
         )
@@ -185,6 +188,29 @@ def told_classes(source: RasterSource) -> dict[int, ClassSource]:
 def _pairs(tags: dict[str, str], key: str) -> list[tuple[str, str]]:
     """Left and right sides of the pairs in one of our own items of metadata."""
     return pairs_of(tags.get(f"UNET_SEGMENTER_{key}", ""))
+
+
+def check_told(source: RasterSource, told: Mapping[int, ClassSource]) -> None:
+    """Refuse a raster without a band of a class.
+
+    Raises
+    ------
+    InputError
+    """
+    if not told:
+        raise InputError(
+            f"{source.path} holds no probability of a class: its only band is called "
+            f"{UNKNOWN_NAME!r}. Give a raster with a band for each class, or call the band by the "
+            "name of its class."
+        )
+
+
+def _value(text: str) -> int | None:
+    return int(text) if text.isdecimal() and int(text) < NODATA_VALUE else None
+
+
+def _color(text: str) -> str | None:
+    return text if re.fullmatch("#[0-9A-Fa-f]{6}", text) else None
 
 
 def _share(text: str) -> float | None:

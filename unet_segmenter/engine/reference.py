@@ -22,6 +22,10 @@ from .rasters.source import RasterSource
 from .vector import layer_fields, read_labelled_polygons
 from .warp_hint import how_to_align
 
+# A raster that names no classes is taken for an image above both.
+_MOST_UNNAMED = 32
+_SHARE_OF_LIKE_NEIGHBOURS = 0.5
+
 PALETTE = (
     "#bdbdbd", "#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d",
 )  # fmt: skip
@@ -201,6 +205,27 @@ def check_class_band(source: RasterSource, band: int) -> None:
         raise InputError(
             f"{source.path} holds amounts with a scale of {scale:g}, such as probabilities, and no "
             "classes; give a class raster, as OUTPUT of segment, fuse or landcover is one."
+        )
+    if not source.class_names(band):
+        _check_looks_like_classes(source, band)
+
+
+def _check_looks_like_classes(source: RasterSource, band: int) -> None:
+    """Refuse an image: many values, of which neighbours seldom have the same."""
+    found: set[int] = set()
+    equal, pairs = 0, 0
+    for window in source.sample_windows(PixelWindow.of_shape(source.grid.shape)):
+        values, known = read_classes(source, band, window)
+        found |= set(np.unique(values[known]).tolist())
+        both = known[:, 1:] & known[:, :-1]
+        pairs += int(both.sum())
+        equal += int((both & (values[:, 1:] == values[:, :-1])).sum())
+    if len(found) > _MOST_UNNAMED and equal < _SHARE_OF_LIKE_NEIGHBOURS * pairs:
+        raise InputError(
+            f"{source.path} is no class raster but an image: band {band} holds at least "
+            f"{len(found)} values without names, and only {equal / pairs:.0%} of neighbouring "
+            "pixels have the same. Give a map of classes, as OUTPUT of segment, fuse or landcover "
+            "is one."
         )
 
 

@@ -20,7 +20,7 @@ from .fuse_methods import FusionRules, exclusive
 from .geometry import PixelWindow
 from .legend import UNKNOWN_COLOR, ClassLook
 from .model_card import NODATA_VALUE, UNKNOWN_VALUE
-from .probability_source import ProbabilitySource, told_classes
+from .probability_source import ProbabilitySource, check_told, told_classes
 from .rasters.source import RasterSource
 from .reference import PALETTE, check_class_band, read_classes
 from .refine import refine, unary_from_labels, unary_from_probabilities
@@ -152,6 +152,8 @@ def open_map(job: RefineJob, image: RasterSource, stack: ExitStack) -> MapSource
     """
     source = stack.enter_context(RasterSource(job.map))
     told = told_classes(source) if job.probability else {}
+    if job.probability:
+        check_told(source, told)
     legend = None
     if job.labels:
         check_class_band(source, job.label_band)
@@ -228,20 +230,33 @@ def _label_map(job: RefineJob, source: RasterSource, legend: RasterLegend) -> Ma
     # With those that the raster names but has not, a part of it is refined as the whole would be.
     named = {value for value in legend.names if value < NODATA_VALUE}
     values = [v for v in sorted(found | named) if v != UNKNOWN_VALUE or job.unknown == "keep"]
+    looks = legend.looks(found)
+    if len(values) == 1:
+        # The CRF tells classes apart. Beside a single one, 0 is what is not it, as in a mask.
+        looks = _with_the_rest(values[0], looks, legend)
+        values.append(UNKNOWN_VALUE if values[0] != UNKNOWN_VALUE else 1)
     if job.gt_prob * len(values) <= 1:
         raise JobError(
             f"GT_PROB must be above 1/{len(values)}, as {job.map} has {len(values)} classes: with "
             f"{job.gt_prob:g} a label would speak against itself."
         )
-    if len(values) == 1:  # the CRF tells classes apart; here is only one
-        values.append(next(v for v in range(NODATA_VALUE) if v not in values))
     return MapSource(
         source,
         read,
         lambda labels: unary_from_labels(labels.astype(np.uint8), values, job.gt_prob),
         tuple(values),
-        legend.looks(found),
+        looks,
     )
+
+
+def _with_the_rest(
+    value: int, looks: tuple[ClassLook, ...], legend: RasterLegend
+) -> tuple[ClassLook, ...]:
+    """Names of a class and of what is not it, where the raster has no name for 0."""
+    if value == UNKNOWN_VALUE or UNKNOWN_VALUE in legend.names:
+        return looks
+    rest = ClassLook(UNKNOWN_VALUE, f"not {legend.look(value).name}", UNKNOWN_COLOR)
+    return (rest, *(look for look in looks if look.value != UNKNOWN_VALUE))
 
 
 def _values_of(source: RasterSource, read: Read) -> set[int]:

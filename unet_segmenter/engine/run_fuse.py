@@ -17,7 +17,7 @@ from .block_store import BlockStore, os_errors_told
 from .fuse_block import FuseBlock, layers_of
 from .fuse_classes import Fusion, plan_fusion
 from .fuse_finish import FinishedFusion, conflict_image, finish_fusion
-from .fuse_job import METHODS, FuseJob, FuseResult
+from .fuse_job import METHODS, FuseJob, FuseResult, unknown_text
 from .geometry import PixelWindow
 from .input_state import source_state
 from .predictor import available_cores
@@ -126,7 +126,7 @@ def _facts(job: FuseJob, fusion: Fusion) -> dict[str, str]:
     facts = {
         "Inputs": ", ".join(job.inputs),
         "Method": f"{job.method}: {METHODS[job.method]}",
-        "Unknown threshold": f"{job.unknown_threshold:g}",
+        "Unknown threshold": unknown_text(job.unknown_threshold),
     }
     if job.method == "priority":
         facts["Priority"] = ", ".join(fusion.classes[k].name for k in fusion.rules.order)

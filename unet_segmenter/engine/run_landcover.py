@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ from .block_store import BlockStore, Layer, os_errors_told
 from .class_changes import changed_pixels, class_changes, count_transitions
 from .fuse_block import FuseBlock, layers_of
 from .fuse_finish import QUICKLOOK_SIDE, FinishedFusion, QuicklookImage, finish_fusion
-from .fuse_job import METHODS
+from .fuse_job import METHODS, unknown_text
 from .geometry import PixelWindow
 from .input_state import source_state
 from .landcover_block import LandcoverBlock, LandcoverPixels, LandcoverReader, Refinement
@@ -37,8 +37,10 @@ from .predictor import (
     available_cores,
     open_predictor,
     open_staged,
+    resolved,
 )
 from .progress import Progress
+from .provenance import Ran, model_hash, provenance
 from .rasters.gdal import gdal_settings
 from .rasters.image import ImageSource
 from .rasters.options import nodata_tag
@@ -83,9 +85,9 @@ def run_landcover(
         ImageSource(job.input, job.source_options(), lambda: stop_if(progress.cancelled)) as source,
     ):
         plan = plan_landcover(job, source, library or default_library())
-        if plan.crf and job.crf is None:
+        if plan.crf and job.crf == "models":
             progress.log("info", _BY_CARD)
-        job = replace(job, crf=plan.crf)
+        job = replace(job, crf="default" if plan.crf else "no")
         for warning in plan.warnings:
             progress.log("warning", warning)
         layers = layers_of(outputs, plan.fusion, job.probability_type)
@@ -99,6 +101,11 @@ def run_landcover(
             resumed = len(store.finished)
             fuse = FuseBlock(plan.fusion, tuple(layers), job.probability_type)
             predictors = _fill(job, plan, fuse, source, store, progress, cores)
+            ran = [
+                Ran(card, plan.networks[k].reading.bands, predictors[k].runtime,
+                    predictors[k].precision)
+                for card, k in plan.runs
+            ]  # fmt: skip
             pairs = count_transitions(store, BEFORE if _refines(job) else "OUTPUT", "OUTPUT",
                                       progress)  # fmt: skip
             grid = plan.grid.crop(plan.region)
@@ -111,8 +118,8 @@ def run_landcover(
                 outputs=outputs,
                 fusion=plan.fusion,
                 grid=grid,
-                tags=_tags(job, plan),
-                facts=_facts(job, plan, predictors),
+                tags=_tags(job, ran),
+                facts=_facts(job, plan, ran),
                 image=partial(_image, plan, source),
                 blocks=len(plan.blocks),
                 resumed_blocks=resumed,
@@ -126,6 +133,7 @@ def run_landcover(
     return LandcoverResult(
         **vars(result),
         models=tuple(f"{card.name} {card.version}".strip() for card in plan.cards),
+        model_sha256=tuple(model_hash(one.card, one.runtime) for one in ran),
         runtime=", ".join(dict.fromkeys(p.runtime for p in predictors)),
         precision=", ".join(dict.fromkeys(p.precision for p in predictors)),
         networks=len(plan.networks),
@@ -135,7 +143,7 @@ def run_landcover(
 
 
 def _refines(job: LandcoverJob) -> bool:
-    return bool(job.crf) or job.majority_radius > 0
+    return job.crf == "default" or job.majority_radius > 0
 
 
 def _opened(
@@ -158,7 +166,7 @@ def _opened(
 
 
 def _signature(job: LandcoverJob, plan: LandcoverPlan, source: ImageSource) -> dict[str, Any]:
-    """What decides the pixels of a run: the job, and the state of what it reads.
+    """What decides the pixels of a run: the job, what "auto" becomes, and what the run reads.
 
     Polygons count by what they are: QGIS writes them to a new file for each run.
     """
@@ -168,6 +176,12 @@ def _signature(job: LandcoverJob, plan: LandcoverPlan, source: ImageSource) -> d
         "aoi": plan.aoi.fingerprint() if plan.aoi else None,
         "blocks": [len(plan.blocks), *plan.blocks.read_shape],
         "cards": [hashlib.sha256(repr(card).encode()).hexdigest() for card in plan.cards],
+        "networks": [
+            Ran(
+                card, plan.networks[k].reading.bands, *resolved(card, job.runtime, job.precision)
+            ).signature()
+            for card, k in plan.runs
+        ],
         "files": source_state(source.files),
     }
 
@@ -237,13 +251,10 @@ def _all(plan: LandcoverPlan) -> int:
     return len(plan.blocks.cols)
 
 
-def _tags(job: LandcoverJob, plan: LandcoverPlan) -> dict[str, str]:
-    files = {file.sha256 for card in plan.cards for file in card.files if file.format == "onnx"}
+def _tags(job: LandcoverJob, ran: list[Ran]) -> dict[str, str]:
     return {
-        "INPUT": Path(job.input).name,
+        **provenance(job.input, ran),
         **nodata_tag(job.nodata),
-        "MODELS": ",".join(card.name for card in plan.cards),
-        "MODEL_SHA256": ",".join(sorted(files)),
         "CRF": _crf_text(job),
         "MAJORITY_RADIUS": str(job.majority_radius),
         "TTA": str(job.tta).lower(),
@@ -262,27 +273,30 @@ def _crf_text(job: LandcoverJob) -> str:
     )
 
 
-def _facts(
-    job: LandcoverJob, plan: LandcoverPlan, predictors: Sequence[Predictor | StagedNetwork]
-) -> dict[str, str]:
+def _facts(job: LandcoverJob, plan: LandcoverPlan, ran: list[Ran]) -> dict[str, str]:
     """Lines of the summary."""
     size = plan.grid.pixel_size()
     facts = {
         "Input": job.input,
         "Pixel": "unknown" if size is None else f"{size[0]:.3g} x {size[1]:.3g} m",
     }
-    for card in plan.cards:
-        facts[f"Model {card.name}"] = f"{card.title} ({card.version}), licence {card.license}"
+    for one in ran:
+        card, digest = one.card, model_hash(one.card, one.runtime)
+        facts[f"Model {card.name}"] = (
+            f"{card.title} ({card.version}), sha256 {digest[:16]}, licence {card.license}"
+        )
+        if card.citation:
+            facts[f"To cite {card.name}"] = card.citation
     if job.method == "priority":
         names = [plan.fusion.classes[k].name for k in plan.fusion.rules.order]
         facts["Priority"] = ", ".join(names)
     return {
         **facts,
         "Method": f"{job.method}: {METHODS[job.method]}",
-        "Unknown threshold": f"{job.unknown_threshold:g}",
+        "Unknown threshold": unknown_text(job.unknown_threshold),
         "CRF": _crf_text(job),
         "Majority filter": f"radius {job.majority_radius} px" if job.majority_radius else "none",
-        "Runtime": ", ".join(dict.fromkeys(f"{p.runtime}, {p.precision}" for p in predictors)),
+        "Runtime": ", ".join(dict.fromkeys(f"{one.runtime}, {one.precision}" for one in ran)),
         "Networks run": str(len(plan.networks)),
     }
 

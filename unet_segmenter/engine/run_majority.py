@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,14 @@ from .output_layers import (
     software_tags,
     write_layers,
 )
+from .pixel_metric import PixelMetric
 from .predictor import available_cores
 from .progress import Progress
 from .rasters.gdal import gdal_settings
 from .rasters.grid import RasterGrid
 from .rasters.source import RasterSource
 from .reference import check_class_band, read_classes
-from .sieve import SCRATCH, SieveCount, sieve_rows
+from .sieve import SieveCount, sieve_rows
 from .tiling import Block, BlockGrid
 
 __all__ = ["MajorityFilterJob", "MajorityFilterResult", "run_majority_filter"]
@@ -74,7 +74,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
     check_outputs(job.outputs())
     with gdal_settings(cores), RasterSource(job.input) as source:
         check_class_band(source, job.band)
-        min_pixels = _min_pixels(job, source.grid)
+        metric = _metric(job, source.grid)
         blocks = BlockGrid.cover(
             source.grid.shape, job.block_size or DEFAULT_BLOCK_SIZE, job.radius, 1
         )
@@ -84,7 +84,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
         with unfinished_map(
             Path(job.output),
             source.grid.shape,
-            _layers(min_pixels),
+            _layers(job),
             _signature(job, source, blocks),
             progress,
             resume=job.resume,
@@ -92,7 +92,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
             resumed = len(store.finished)
             with gdal_settings(cores, source.cache_for(blocks.read_shape.height)):
                 _filter(job, source, blocks, store, progress, cores)
-            sieved = _sieve(store, min_pixels, progress)
+            sieved = _sieve(job, store, metric, progress)
             if sieved.kept:
                 progress.log(
                     "warning",
@@ -136,23 +136,23 @@ def _signature(
     }
 
 
-def _min_pixels(job: MajorityFilterJob, grid: RasterGrid) -> int:
+def _metric(job: MajorityFilterJob, grid: RasterGrid) -> PixelMetric | None:
+    """Sizes of pixels on the ground, where the smallest area is one of the ground."""
     if job.area_unit == "px":
-        return math.ceil(job.min_area)
-    pixel = grid.pixel_area()
-    if pixel is None:
+        return None
+    metric = grid.metric()
+    if metric is None:
         raise JobError(
             f"{job.input} has no CRS, so its pixels have no area in {AREA_UNITS[job.area_unit]}; "
             "give MIN_AREA in px."
         )
-    return math.ceil(job.min_area / pixel - 1e-9)
+    return metric
 
 
-def _layers(min_pixels: int) -> dict[str, Layer]:
+def _layers(job: MajorityFilterJob) -> dict[str, Layer]:
     layers = {"OUTPUT": Layer(1, "uint8")}
-    if min_pixels > 1:
+    if job.min_area > 0:
         layers[_FILTERED] = Layer(1, "uint8")
-        layers |= {name: Layer(1, dtype) for name, dtype in SCRATCH.items()}
     return layers
 
 
@@ -193,7 +193,9 @@ def _filtered(
     return kept[crop.slices][np.newaxis]
 
 
-def _sieve(store: BlockStore, min_pixels: int, progress: Progress) -> SieveCount:
+def _sieve(
+    job: MajorityFilterJob, store: BlockStore, metric: PixelMetric | None, progress: Progress
+) -> SieveCount:
     if _FILTERED not in store.layers:
         return SieveCount(0, 0)
     blocks = len(store.finished)
@@ -202,7 +204,8 @@ def _sieve(store: BlockStore, min_pixels: int, progress: Progress) -> SieveCount
         stop_if(progress.cancelled)
         progress.advance(blocks, blocks, "Merging small areas")
 
-    return sieve_rows(store, _FILTERED, "OUTPUT", store.shape, min_pixels, step)
+    sizes = None if metric is None else metric.areas
+    return sieve_rows(store, _FILTERED, "OUTPUT", store.shape, job.min_area, step, sizes=sizes)
 
 
 def _changed(

@@ -34,7 +34,7 @@ from .rasters.gdal import gdal_settings
 from .rasters.source import RasterSource
 from .reference import check_band, check_class_band, read_classes
 from .vector import STYLES, PolygonFile, table_names
-from .vectorize_job import ClassTotal, VectorizeJob, VectorizeResult
+from .vectorize_job import SPECK_PIXELS, ClassTotal, VectorizeJob, VectorizeResult
 
 __all__ = ["VectorizeJob", "VectorizeResult", "run_vectorize"]
 
@@ -92,12 +92,20 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
     if not table.written and not table.left_out:
         warnings += (f"{job.input} has no pixel of the classes wanted: the layer is empty.",)
         progress.log("warning", warnings[-1])
+    area_unit = "px" if sources.classes.grid.crs is None else "m2"
+    if table.specks:
+        warnings += (
+            f"{table.specks:,} specks of fewer than {SPECK_PIXELS} px are left out, "
+            f"{table.speck_pixels:,} px together. MIN_AREA 0 keeps them; majorityfilter "
+            "merges them into their neighbours.",
+        )
+        progress.log("warning", warnings[-1])
     return VectorizeResult(
         outputs={"OUTPUT": str(output)},
         polygons=table.written,
         left_out=table.left_out,
         classes=table.totals(),
-        area_unit="px" if sources.classes.grid.crs is None else "m2",
+        area_unit=area_unit,
         seconds=time.monotonic() - started,
         warnings=warnings,
     )
@@ -173,6 +181,8 @@ class _Table:
     progress: Progress
     written: int = 0
     left_out: int = 0
+    specks: int = 0
+    speck_pixels: int = 0
     _waiting: list[ClassPolygons] = field(default_factory=list)
     _counts: dict[int, int] = field(default_factory=dict)
     _areas: dict[int, float] = field(default_factory=dict)
@@ -201,7 +211,12 @@ class _Table:
     def _write(self, polygons: ClassPolygons) -> None:
         grid = self.sources.classes.grid
         areas, perimeters = measure(polygons.polygons, grid)
-        large = areas >= self.job.min_area
+        if self.job.min_area is None:
+            large = polygons.pixels >= SPECK_PIXELS
+            self.specks += int(np.count_nonzero(~large))
+            self.speck_pixels += int(polygons.pixels[~large].sum())
+        else:
+            large = areas >= self.job.min_area
         self.left_out += int(np.count_nonzero(~large))
         polygons, areas, perimeters = polygons.chosen(large), areas[large], perimeters[large]
         values = polygons.values
@@ -280,15 +295,9 @@ def _values_of(job: VectorizeJob, legend: RasterLegend) -> set[int] | None:
 
 def _warnings(sources: _Sources) -> tuple[str, ...]:
     grid = sources.classes.grid
-    factor = grid.metres_per_unit()
-    if factor is None:
+    if grid.crs is None:
         return (
             f"{sources.job.input} has no coordinate reference system: areas and perimeters are in "
             "pixels.",
-        )
-    if math.isnan(factor):
-        return (
-            f"{sources.job.input} is in degrees: areas and perimeters are metres on a sphere, "
-            "within about 0.7 % of those on the ellipsoid.",
         )
     return ()

@@ -20,8 +20,9 @@ LARGEST_SIDE = 256
 """Side of a tile in cells of a part's finest output: what the processor's cache holds."""
 SMALLEST_SIDE = 1024
 """Side in px that a tile has at least where memory allows, however little context it needs."""
-SIDE_BY_HALO = 8
-"""A tile's side is so many times its halo, which then costs little more than half again."""
+SIDE_BY_HALO = 2
+"""A tile's side is so many times its halo, at which a window is four times the tile. Such parts
+are the cheap ones at low resolution; larger tiles need more features of the parts before them."""
 MOST_VALUES = 12_000_000
 """Values of the widest tensor of a window: 48 MB in single precision."""
 
@@ -52,6 +53,11 @@ class PartTiles:
     def __iter__(self) -> Iterator[Block]:
         """All tiles, on the raster's grid."""
         return iter(self.meeting(self.region))
+
+    def written(self, index: int) -> PixelWindow:
+        """What the tile at that place of the grid gives, on the raster's grid."""
+        tile = self.grid.at(index)
+        return tile.write.shift(self.source.row, self.source.col)
 
     def meeting(self, window: PixelWindow) -> list[Block]:
         """The tiles that give some pixel of a window, on the raster's grid."""

@@ -28,8 +28,11 @@ from .stage_tiles import PartTiles
 from .stages import Cuts
 from .tiling import Block, BlockGrid
 
-FEATURE_BYTES = 400 << 20
-"""Features that a run may keep; strips of blocks are made so narrow that this is enough."""
+FEATURE_BYTES = 600 << 20
+"""Features that a run may keep; strips of blocks are made so narrow that this is enough. With the
+rest of a run this comes to about 1 GB, and strips wide enough that little is computed twice."""
+
+_USUAL_BLOCK = 1024  # px: the side of a block
 
 Array = NDArray[Any]
 Reader = Callable[[PixelWindow], tuple[NDArray[np.generic], NDArray[np.bool_]]]
@@ -117,8 +120,6 @@ class StagedNetwork:
         self._lock = threading.Lock()
         self._known: dict[Tile, Future[Features]] = {}
         self._recent: deque[PixelWindow] = deque(maxlen=2 * self.concurrency + 2)
-        self._old: set[Tile] = set()
-        self._until_old_goes = 0
         self._reach = _reaches(self._cuts, tiles)
         self._strip = self._strip_width()
         self._closed = False
@@ -183,7 +184,6 @@ class StagedNetwork:
             for index, tile in sorted(wanted[place].items()):
                 with self._lock:
                     known = self._known.get((place, index))
-                    self._old.discard((place, index))
                 if known is not None:
                     kept[place, index] = known
                     continue
@@ -319,35 +319,42 @@ class StagedNetwork:
 
     def _forget(self, window: PixelWindow) -> None:
         """Drop features that no block from this one on needs, nor one that is being computed."""
-        if self._recent and window.row < self._recent[-1].row:  # the next strip begins
-            with self._lock:
-                self._old = set(self._known)
-            self._until_old_goes = self._recent.maxlen or 0
+        new_strip = bool(self._recent) and window.row < self._recent[-1].row
         self._recent.append(window)
         first = min(w.row for w in self._recent)
-        self._until_old_goes -= 1
         with self._lock:
-            for place, index in list(self._known):
-                across = len(self._tiles[place].grid.cols)
-                span = self._tiles[place].grid.rows[index // across]
-                bottom = span.write_stop + self._tiles[place].source.row
-                passed = bottom <= first - self._reach[place]
-                old = self._until_old_goes == 0 and (place, index) in self._old
-                if (passed or old) and self._known[place, index].done():
+            for (place, index), future in list(self._known.items()):
+                reach = self._reach[place]
+                if not future.done():
+                    continue
+                tile = self._tiles[place].written(index)
+                passed = tile.row_stop <= first - reach
+                if passed or (new_strip and not self._is_near(tile, reach)):
                     del self._known[place, index]
 
+    def _is_near(self, tile: PixelWindow, reach: int) -> bool:
+        """Whether blocks that are being computed may need a tile of the strip before."""
+        return any(w.pad(reach).intersect(tile) for w in self._recent)
+
     def _strip_width(self) -> int:
-        """Width in px of a strip of blocks whose features fit into `FEATURE_BYTES`."""
+        """Width in px of a strip of blocks whose features fit into `FEATURE_BYTES`.
+
+        Before a block, each part has been run as far as a tile of the next part needs it, which
+        reaches a halo and most of a tile further, to the sides as well as down.
+        """
         ahead = [0] * len(self._tiles)
-        row_bytes = 0.0
+        bytes_a_column = fixed_bytes = 0.0
         for place in range(len(self._tiles) - 1, -1, -1):
             part, window = self._cuts.parts[place], self._tiles[place].window
+            side = window.height - 2 * part.halo
             after = [ahead[k] + self._cuts.parts[k].halo for k in self._cuts.consumers(place)]
-            ahead[place] = window.height - 2 * part.halo + max(after, default=0)
+            ahead[place] = side + max(after, default=0)
+            rows = ahead[place] + self._reach[place] + _USUAL_BLOCK
             values = sum(f.channels / f.stride**2 for f in part.outputs)
-            rows = ahead[place] + self._reach[place] + window.height
-            row_bytes += values * self._parts.dtype.itemsize * rows
-        return int(FEATURE_BYTES / row_bytes) - 2 * self._reach[0]
+            bytes_across = values * self._parts.dtype.itemsize * rows
+            bytes_a_column += bytes_across
+            fixed_bytes += bytes_across * (ahead[place] + self._reach[place])
+        return int((FEATURE_BYTES - fixed_bytes) / bytes_a_column)
 
 
 def averaged(

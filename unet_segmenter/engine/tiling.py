@@ -167,6 +167,10 @@ class BlockGrid:
         cols = _meeting(self.cols, window.col, window.col_stop)
         return [self._block(i, j) for i in rows for j in cols]
 
+    def at(self, index: int) -> Block:
+        """The block at that place of the row-major order."""
+        return self._block(*divmod(index, len(self.cols)))
+
     def _block(self, i: int, j: int) -> Block:
         row, col = self.rows[i], self.cols[j]
         return Block(i * len(self.cols) + j, _window(row, col), _written(row, col))

@@ -84,6 +84,8 @@ def fits(value: object, annotation: str) -> bool:
         if kinds[-1] == "...":
             return all(fits(each, kinds[0]) for each in value)
         return len(value) == len(kinds) and all(map(fits, value, kinds))
+    if isinstance(value, str) and "\0" in value:  # no path and no name can hold it
+        return False
     if isinstance(value, (int, float)) and not abs(value) <= sys.float_info.max:
         return False
     return isinstance(value, _TYPES[annotation]) and isinstance(value, bool) == (

@@ -228,13 +228,6 @@ def moved(polygons: Polygons, points: NDArray[np.float64]) -> Polygons:
     return shapely.set_coordinates(polygons.copy(), points)  # type: ignore[no-any-return]
 
 
-def areas_of(polygons: Polygons) -> NDArray[np.float64]:
-    """Area of each polygon in squares of its coordinates' unit."""
-    import shapely
-
-    return shapely.area(polygons)  # type: ignore[no-any-return]
-
-
 def ring_owners(polygons: Polygons) -> NDArray[np.int64]:
     """The place of the polygon that each ring belongs to."""
     import shapely

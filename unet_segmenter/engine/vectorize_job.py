@@ -11,6 +11,8 @@ from .errors import JobError
 from .json_values import JsonJob, JsonValues
 from .output_paths import check_paths
 
+SPECK_PIXELS = 4
+"""Areas of fewer pixels are left out, unless MIN_AREA says otherwise."""
 SUFFIX = ".gpkg"
 """Of the only format that is written: it holds any number of polygons, and is written in parts."""
 
@@ -30,8 +32,9 @@ class VectorizeJob(JsonJob):
     simplify : float
         About the square root, in px, of the area that leaving out a point may move from one
         polygon to its neighbour; 0 keeps every corner of every pixel.
-    min_area : float
-        Smaller polygons are left out: square metres, or px without a CRS.
+    min_area : float, optional
+        Smaller polygons are left out: square metres, or px without a CRS. None leaves out specks
+        of fewer than `SPECK_PIXELS`, and tells how many.
     classes : tuple of str
         Names or values of the classes wanted; empty means all.
     band, confidence_band : int
@@ -42,7 +45,7 @@ class VectorizeJob(JsonJob):
     output: str
     confidence: str | None = None
     simplify: float = 0.0
-    min_area: float = 0.0
+    min_area: float | None = None
     classes: tuple[str, ...] = ()
     band: int = 1
     confidence_band: int = 1
@@ -54,7 +57,7 @@ class VectorizeJob(JsonJob):
                 raise JobError(f"No {name} is given; name one.")
         if self.band < 1 or self.confidence_band < 1:
             raise JobError("Bands count from 1.")
-        for name, value in (("SIMPLIFY", self.simplify), ("MIN_AREA", self.min_area)):
+        for name, value in (("SIMPLIFY", self.simplify), ("MIN_AREA", self.min_area or 0.0)):
             if not (math.isfinite(value) and value >= 0):
                 raise JobError(f"{name} must be 0 or more, but it is {value}.")
         if Path(self.output).suffix.lower() != SUFFIX:

@@ -25,7 +25,7 @@ from qgis.core import (
 from ..engine.crf_settings import CrfSettings
 from ..engine.errors import JobError, ModelError
 from ..engine.job import PRECISIONS, RUNTIMES
-from ..engine.landcover_job import MAX_MAJORITY_RADIUS
+from ..engine.landcover_job import CRF_CHOICES, MAX_MAJORITY_RADIUS
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
 from ..engine.spec_texts import names
 from . import settings
@@ -173,11 +173,10 @@ class LandcoverAlgorithm(FusionAlgorithm):
         )
 
     def _add_refinement(self) -> None:
+        choices = "; ".join(f"{name}: {text}" for name, text in CRF_CHOICES.items())
         self.add(
-            QgsProcessingParameterBoolean(CRF, "Refine by a dense CRF", None, True),
-            "Moves boundaries to where the image has them and removes specks. Slower. Where it is "
-            "not set, as in a batch or on the command line, the models' cards decide: it is done "
-            "where it was measured to raise their scores.",
+            static_enum(CRF, "Refinement by a dense CRF", list(CRF_CHOICES), "models"),
+            f"Moves boundaries to where the image has them and removes specks. Slower. {choices}.",
         )
         self.add(
             QgsProcessingParameterNumber(
@@ -244,11 +243,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
             **self.source_values(parameters, context),
             "extent": self._extent(parameters, context),
             "aoi": self._area(parameters, context, feedback),
-            "crf": (
-                self.parameterAsBool(parameters, CRF, context)
-                if is_given(parameters, CRF)
-                else None
-            ),
+            "crf": self.parameterAsEnumString(parameters, CRF, context),
             **{name.lower(): self._number(parameters, name, context) for name in CRF_NUMBERS},
             "unknown": self.parameterAsEnumString(parameters, UNKNOWN, context),
             "switch_share": self.parameterAsDouble(parameters, SWITCH_SHARE, context),

@@ -17,9 +17,10 @@ from qgis.core import (
 )
 
 from ..engine.errors import JobError
+from ..engine.vectorize_job import SPECK_PIXELS
 from .base_algorithm import EngineAlgorithm
 from .compat import DOUBLE, VECTOR_POLYGON
-from .parameters import class_names
+from .parameters import class_names, is_given
 from .polygon_style import PolygonStyle
 from .style import style_on_load
 from .worker_run import run_in_worker
@@ -83,10 +84,12 @@ class VectorizeAlgorithm(EngineAlgorithm):
         )
         self.add(
             QgsProcessingParameterNumber(
-                MIN_AREA, "Smallest area (square metres)", DOUBLE, 0.0, True, 0.0
+                *(MIN_AREA, f"Smallest area (square metres; empty: {SPECK_PIXELS} pixels)"),
+                *(DOUBLE, None, True, 0.0),
             ),
-            "Smaller polygons are left out. To merge them into their neighbours, run 'Majority "
-            "filter and sieve' first. Without a coordinate reference system these are pixels.",
+            "Smaller polygons are left out; 0 keeps all. To merge them into their neighbours, run "
+            "'Majority filter and sieve' first. Without a coordinate reference system these are "
+            "pixels.",
         )
         self.add(
             QgsProcessingParameterString(
@@ -136,7 +139,11 @@ class VectorizeAlgorithm(EngineAlgorithm):
             "output": output,
             "confidence": self.paths.get(CONFIDENCE),
             "simplify": self.parameterAsDouble(parameters, SIMPLIFY, context),
-            "min_area": self.parameterAsDouble(parameters, MIN_AREA, context),
+            "min_area": (
+                self.parameterAsDouble(parameters, MIN_AREA, context)
+                if is_given(parameters, MIN_AREA)
+                else None
+            ),
             "classes": class_names(self, parameters, CLASSES, context),
             "band": self.parameterAsInt(parameters, BAND, context) or 1,
             "confidence_band": self.parameterAsInt(parameters, CONFIDENCE_BAND, context) or 1,

@@ -90,10 +90,12 @@ class FusionAlgorithm(EngineAlgorithm):
         )
         self.add(
             QgsProcessingParameterNumber(
-                UNKNOWN_THRESHOLD, "Unknown threshold", DOUBLE, 0.0, True, 0.0, 1.0
+                *(UNKNOWN_THRESHOLD, "Unknown threshold (empty: those of the classes)", DOUBLE),
+                *(None, True, 0.0, 1.0),
             ),
             "Where no class is as probable as this the pixel is unknown, which is a class of its "
-            "own with the value 0. With 0 the method argmax names every pixel.",
+            "own with the value 0. Empty takes each class's own threshold. With 0 the method "
+            "argmax names every pixel.",
         )
 
     def add_advanced(self) -> None:
@@ -156,7 +158,11 @@ class FusionAlgorithm(EngineAlgorithm):
             "method": self.parameterAsEnumString(parameters, METHOD, context),
             "priority": list(class_names(self, parameters, PRIORITY, context)),
             "thresholds": list(class_entries(self, parameters, THRESHOLDS, context)),
-            "unknown_threshold": self.parameterAsDouble(parameters, UNKNOWN_THRESHOLD, context),
+            "unknown_threshold": (
+                self.parameterAsDouble(parameters, UNKNOWN_THRESHOLD, context)
+                if is_given(parameters, UNKNOWN_THRESHOLD)
+                else None
+            ),
             **rasters,
             "probability_type": self.parameterAsEnumString(parameters, PROBABILITY_TYPE, context),
             "block_size": self.parameterAsInt(parameters, BLOCK_SIZE, context)

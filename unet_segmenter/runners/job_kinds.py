@@ -213,6 +213,13 @@ JOB_KINDS: dict[str, JobKind] = {
 }
 
 
+def _is_ours(module: str | None) -> bool:
+    return module is not None and module.partition(".")[0] in (
+        _PACKAGE.partition(".")[0],
+        "training",
+    )
+
+
 def load(reference: str) -> Any:
     """The object that "module:name" means.
 
@@ -229,6 +236,8 @@ def load(reference: str) -> Any:
     try:
         found = importlib.import_module(f"{_PACKAGE}.{module}" if inside else module)
     except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError) and _is_ours(error.name):
+            raise  # no package is missing: no set-up would mend it
         remedy = TRAINING_REMEDY if module.startswith("training.") else REMEDY
         raise RuntimeMissingError(f"The engine cannot start: {error}. {remedy}") from error
     return getattr(found, name)

@@ -285,6 +285,33 @@ def test_a_class_that_is_not_there_has_no_score_instead_of_zero(tmp_path: Path) 
     assert (result.classes[1].iou, result.classes[1].recall) == (0, None)
 
 
+def test_what_is_undefined_is_empty_in_the_table_and_a_dash_on_the_page(tmp_path: Path) -> None:
+    """The reference has no class 3, so no boundary of it; class 2 is never claimed."""
+    true, claimed = np.ones((2, 40, 50), np.uint8)
+    claimed[:10, :10], true[20:30, 20:30] = 3, 2
+    files = {name: str(tmp_path / f"o.{name}") for name in ("csv", "html")}
+    result = run_evaluate(
+        EvaluateJob(write(tmp_path / "c.tif", claimed), write(tmp_path / "t.tif", true), **files),
+        SilentProgress(),
+    )
+    with Path(files["csv"]).open(newline="") as file:
+        rows = {row["value"]: row for row in csv.DictReader(file)}
+    assert (rows["3"]["boundary_f1"], rows["3"]["recall"], rows["2"]["precision"]) == ("", "", "")
+    assert (rows["2"]["boundary_f1"], rows["3"]["claimed_pixels"]) == ("0.0", "100")
+    assert result.mean_boundary_f1 == 0, "over the classes that have a boundary to find"
+    (line,) = [text for text in Path(files["html"]).read_text().split("<tr>") if ">0.000<" in text
+               and "class 3 (3)" in text]  # fmt: skip
+    assert "<td class=number>-</td><td class=number>0</td><td class=number>100</td>" in line
+
+
+def test_an_image_is_refused_as_map_and_as_reference(pair: EvaluateJob, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8)
+    image = write(tmp_path / "image.tif", noise)
+    for changes in ({"input": image}, {"reference": image}):
+        with pytest.raises(InputError, match=r"image\.tif is no class raster but an image"):
+            run_evaluate(replace(pair, **changes), SilentProgress())
+
+
 def test_a_cancelled_run_writes_nothing(pair: EvaluateJob, tmp_path: Path) -> None:
     class Stop(SilentProgress):
         def cancelled(self) -> bool:

@@ -20,6 +20,7 @@ from unet_segmenter.engine.fuse_methods import (
     fuse,
     merged,
     renormalised,
+    unknown_probability,
 )
 
 SHAPE = (3, 4, 3)
@@ -292,3 +293,21 @@ def test_a_class_is_no_part_of_a_part_or_of_one_that_is_not_there() -> None:
     for wholes in ((None, 0, 1, None), (None, 7, None, None), (0, None, None, None), (None, 0)):
         with pytest.raises(JobError, match=r"part|wholes"):
             rules_of_parts(wholes=wholes)
+
+
+@given(p=images, thresholds=limits)
+def test_without_an_unknown_threshold_unknown_is_what_no_class_claims(p, thresholds) -> None:
+    rules = FusionRules("argmax", (1, 2, 3), thresholds, unknown_threshold=None)
+    classes = fuse(p, rules, ALL_VALID)
+    np.testing.assert_array_equal(classes == 0, conflict(p, rules) == 0)
+    named = fuse(p, FusionRules("argmax", (1, 2, 3), thresholds), ALL_VALID)
+    np.testing.assert_array_equal(classes[classes > 0], named[classes > 0])
+    unknown = unknown_probability(p, rules)
+    wins = unknown > p.max(axis=-1)
+    np.testing.assert_array_equal(wins, classes == 0)
+
+
+def test_the_unknown_of_one_class_alone_has_the_class_s_threshold() -> None:
+    rules = FusionRules("argmax", (1, 2), (0.6, 0.9), unknown_threshold=None)
+    found = unknown_probability(np.array([[[0.3, 0.1], [0.9, 0.1]]], np.float32), rules)
+    np.testing.assert_allclose(found, [[0.6, 0.6]], atol=1e-6)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def stack(tmp_path: Path) -> str:
 
 def run(inputs: Any, output: Path, progress: Any = None, **options: Any) -> FuseResult:
     inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    options = {"unknown_threshold": 0.0, **options}
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
     job = FuseJob(inputs=inputs, output=str(output), **settings)
     return run_fuse(job, progress or WatchingProgress())
@@ -358,10 +360,13 @@ def test_areas_in_degrees_shrink_towards_the_poles(tmp_path) -> None:
     )
     result = run(path, tmp_path / "c.tif")
     area = {one.name: one.area for one in result.areas}
-    radius = 111_320 * 180 / np.pi
-    edges = np.sin(np.radians([60, 55, 50]))
-    expected = radius**2 * np.radians(7) * -np.diff(edges)
-    np.testing.assert_allclose([area["north"], area["south"]], expected, rtol=1e-9)
+    sine = np.sin(np.radians([60, 55, 50]))
+    minor = 6356752.314245  # WGS 84
+    e = 0.0818191908426
+    # Snyder, "Map Projections - A Working Manual", 1987: area from the equator to a parallel.
+    zone = minor**2 / 2 * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
+    expected = np.radians(7) * -np.diff(zone)
+    np.testing.assert_allclose([area["north"], area["south"]], expected, rtol=1e-6)
 
 
 def test_areas_of_a_sheared_grid_are_those_of_its_parallelograms(tmp_path) -> None:
@@ -370,7 +375,7 @@ def test_areas_of_a_sheared_grid_are_those_of_its_parallelograms(tmp_path) -> No
     sheared = rasterio.Affine(5, 3, 500000, 0, -5, 5300000)
     path = write_shares(tmp_path / "p.tif", pixels, ("a", "b"), transform=sheared)
     area = {one.name: one.area for one in run(path, tmp_path / "c.tif").areas}
-    assert area["a"] == pytest.approx(HEIGHT * WIDTH * 25)
+    assert area["a"] == pytest.approx(HEIGHT * WIDTH * 25 / 0.9996**2, rel=1e-5)
 
 
 def test_the_course_s_sums_warn_and_name_what_is_no_class(tmp_path) -> None:
@@ -391,8 +396,9 @@ def test_the_summary_tells_areas_shares_and_shows_a_picture(stack, tmp_path) -> 
     result = run(stack, tmp_path / "c.tif", summary=summary, unknown_threshold=0.6)
     page = summary.read_text(encoding="utf-8")
     for area in result.areas:
-        assert f"{area.pixels * 0.0625:,.1f}</td>" in page, "in square metres"
-        assert f"{area.pixels * 0.0625 / 10_000:,.4f}</td>" in page, "in hectares"
+        assert area.area == pytest.approx(area.pixels * 0.0625 / 0.9996**2, rel=1e-5)
+        assert f"{area.area:,.1f}</td>" in page, "in square metres"
+        assert f"{area.area / 10_000:,.4f}</td>" in page, "in hectares"
     assert "Area (metre²)" in page
     assert f"<b>{result.unknown_share:.1%}</b>" in page
     assert f"<b>{result.conflict_share:.1%}</b>" in page
@@ -456,3 +462,47 @@ def test_a_job_and_its_result_survive_json(stack, tmp_path) -> None:
     assert FuseJob.from_json(job.to_json()) == job
     result = run_fuse(job, WatchingProgress())
     assert FuseResult.from_json(result.to_json()) == result
+
+
+def test_by_default_a_pixel_that_no_class_claims_is_unknown(tmp_path) -> None:
+    """The thresholds are those of the raster's classes."""
+    steps = np.array([[[160, 100], [150, 160], [150, 100], [120, 130]]], np.uint8)
+    tags = {
+        "UNET_SEGMENTER_CLASSES": "1=field,2=building",
+        "UNET_SEGMENTER_THRESHOLDS": "field=0.6,building=0.4",
+    }
+    path = write_shares(tmp_path / "p.tif", steps, ("field", "building"), tags=tags)
+    result = run(
+        path, tmp_path / "c.tif", unknown_threshold=None, probability=tmp_path / "shares.tif"
+    )
+    # 160/254 = .63 and 150/254 = .59 of the field, 100/254 = .39 of the building.
+    assert read_raster(tmp_path / "c.tif")[0].tolist() == [[1, 2, 0, 2]]
+    assert result.unknown_share == 0.25
+    with rasterio.open(tmp_path / "shares.tif") as raster:
+        assert raster.descriptions == ("field", "building", "unknown")
+        assert raster.read().argmax(axis=0).tolist() == [[0, 1, 2, 1]]
+        assert raster.tags()["UNET_SEGMENTER_UNKNOWN_THRESHOLD"] == "those of the classes"
+    run(path, tmp_path / "named.tif", unknown_threshold=0.0)
+    assert read_raster(tmp_path / "named.tif")[0].tolist() == [[1, 2, 1, 2]]
+
+
+def test_a_raster_whose_only_band_is_the_unknown_is_refused(tmp_path) -> None:
+    path = write_shares(tmp_path / "p.tif", np.full((4, 5, 1), 100, np.uint8), ("unknown",))
+    with pytest.raises(InputError, match=r"p\.tif holds no probability of a class: its only band"):
+        run(path, tmp_path / "c.tif")
+    with pytest.raises(InputError, match="call the band by the name of its class"):
+        run(path, tmp_path / "c.tif", class_names=("tree",))
+
+
+def test_malformed_items_of_metadata_are_left_aside(tmp_path) -> None:
+    tags = {
+        "UNET_SEGMENTER_CLASSES": "999=tree,2=road",
+        "UNET_SEGMENTER_COLORS": "tree=green,road=#12345",
+        "UNET_SEGMENTER_THRESHOLDS": "tree=high,road=0.3",
+    }
+    steps = np.array([[[200, 10], [10, 200]]], np.uint8)
+    path = write_shares(tmp_path / "p.tif", steps, ("tree", "road"), tags=tags)
+    result = run(path, tmp_path / "c.tif", summary=tmp_path / "s.html")
+    assert read_raster(tmp_path / "c.tif")[0].tolist() == [[1, 2]]
+    assert [(a.value, a.name) for a in result.areas if a.pixels] == [(1, "tree"), (2, "road")]
+    assert all(re.fullmatch("#[0-9a-f]{6}", area.color) for area in result.areas)

@@ -69,7 +69,13 @@ def fused(
 
 
 def landcover(image: Path, models: tuple[str, str], output: Path, **options: Any) -> np.ndarray:
-    settings = {"unknown_threshold": UNKNOWN, "precision": "f32", "crf": True, **CRF, **options}
+    settings = {
+        "unknown_threshold": UNKNOWN,
+        "precision": "f32",
+        "crf": "default",
+        **CRF,
+        **options,
+    }
     run_landcover(LandcoverJob(str(image), str(output), models, **settings), WatchingProgress())
     return read_raster(output)[0]
 
@@ -121,7 +127,7 @@ def test_in_blocks_it_equals_segment_fuse_and_refine_in_blocks_of_the_same_size(
     output = str(tmp_path / "c.tif")
     one_pass = run_landcover(
         LandcoverJob(
-            str(image), output, models, unknown_threshold=UNKNOWN, crf=True, block_size=40,
+            str(image), output, models, unknown_threshold=UNKNOWN, crf="default", block_size=40,
             precision="f32", **rules, **settings,
         ),
         WatchingProgress(),
@@ -167,7 +173,7 @@ def test_with_other_methods_the_crf_starts_from_the_classes(image, models, fused
         "thresholds": ("0.5",),
         "compat": 20.0,
     }
-    plain = landcover(image, models, tmp_path / "a.tif", crf=False, **options)
+    plain = landcover(image, models, tmp_path / "a.tif", crf="no", **options)
     assert (plain != fused["classes"]).any()
     found = landcover(image, models, tmp_path / "b.tif", **options)
     settings = CrfSettings(**{**CRF, "compat": 20.0})

@@ -13,6 +13,7 @@ import rasterio
 from tests.toy_jobs import WatchingProgress, segment
 from tests.toy_models import write_brightness_model, write_deepness_model, write_toy_unet
 from tests.toy_rasters import TRANSFORM, read_raster, texture, write_raster
+from unet_segmenter.engine import predictor
 from unet_segmenter.engine import run_landcover as module
 from unet_segmenter.engine.crf_settings import CrfSettings
 from unet_segmenter.engine.errors import Cancelled, InputError, JobError, ModelError
@@ -198,6 +199,62 @@ def test_an_extent_and_an_area_of_interest_leave_the_rest_out(image, models, tmp
     np.testing.assert_array_equal(part != 255, mapped)
 
 
+def test_an_area_of_interest_changes_no_class_that_is_refined(image, models, tmp_path) -> None:
+    """Pixels outside of it lend context to the CRF and to the majority filter."""
+    left, top = TRANSFORM.c, TRANSFORM.f
+    ring = [(31, 30), (120, 38), (111, 101), (20, 95), (31, 30)]
+    points = [[left + 0.25 * col, top - 0.25 * row] for col, row in ring]
+    area = tmp_path / "area.geojson"
+    area.write_text(
+        '{"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": '
+        '"EPSG:32633"}}, "features": [{"type": "Feature", "properties": {}, "geometry": '
+        f'{{"type": "Polygon", "coordinates": [{points}]}}}}]}}'
+    )
+    refined = {"crf": "default", "sxy": 6.0, "srgb": 30.0, "iterations": 4, "majority_radius": 2}
+    for method in ("argmax", "threshold"):
+        options = {**refined, "method": method, "block_size": 48}
+        run(image, tmp_path / "all.tif", models, **options)
+        run(image, tmp_path / "part.tif", models, aoi=area, **options)
+        everywhere, part = (read_raster(tmp_path / f"{n}.tif")[0] for n in ("all", "part"))
+        inside = part != 255
+        assert 0.1 < inside.mean() < 0.4
+        np.testing.assert_array_equal(part[inside], everywhere[inside])
+
+
+def test_the_map_tells_what_made_it_as_a_segmentation_does(image, models, tmp_path) -> None:
+    segment(image, tmp_path / "s.tif", models[0], precision="f32")
+    result = run(image, tmp_path / "c.tif", models[:1])
+    told = []
+    for name in ("s.tif", "c.tif"):
+        with rasterio.open(tmp_path / name) as raster:
+            told.append(raster.tags())
+    keys = ("INPUT", "BANDS", "MODEL", "MODEL_VERSION", "MODEL_SHA256", "MODEL_LICENSE", "RUNTIME",
+            "PRECISION", "COLORS", "THRESHOLDS", "TTA", "AREA_OF_INTEREST")  # fmt: skip
+    for key in (f"UNET_SEGMENTER_{key}" for key in keys):
+        assert told[0][key] == told[1][key], key
+    assert told[1]["UNET_SEGMENTER_PRECISION"] == "f32"
+    assert result.model_sha256 == (told[0]["UNET_SEGMENTER_MODEL_SHA256"],)
+
+
+@pytest.mark.parametrize("what", ["segment", "landcover"])
+def test_blocks_of_another_runtime_or_precision_are_not_taken_up(
+    what, image, models, tmp_path, monkeypatch
+) -> None:
+    """What "auto" becomes may change between two runs, with what is installed."""
+
+    def mapped(progress: WatchingProgress) -> Any:
+        if what == "segment":
+            return segment(image, tmp_path / "c.tif", models[0], progress, block_size=48)
+        return run(image, tmp_path / "c.tif", models[:1], progress, block_size=48, precision="auto")
+
+    with pytest.raises(Cancelled):
+        mapped(WatchingProgress(stop_at=3))
+    runtimes = {k: v for k, v in predictor.RUNTIMES.items() if k != "openvino"}
+    monkeypatch.setattr(predictor, "RUNTIMES", runtimes)
+    result = mapped(WatchingProgress())
+    assert (result.runtime, result.resumed_blocks) == ("onnxruntime", 0)
+
+
 def test_a_run_that_was_cancelled_goes_on_and_gives_the_same_bytes(image, models, tmp_path) -> None:
     options = {"block_size": 48, "majority_radius": 3}
     run(image, tmp_path / "whole.tif", models, **options)
@@ -233,7 +290,7 @@ def test_the_summary_tells_models_and_shows_the_image(image, models, tmp_path) -
         assert words in page
     assert Path(result.outputs["QUICKLOOK"]).read_bytes()[:4] == b"\x89PNG"
     with rasterio.open(tmp_path / "c.tif") as raster:
-        assert raster.tags()["UNET_SEGMENTER_MODELS"] == "first,second,bright"
+        assert raster.tags()["UNET_SEGMENTER_MODEL"] == "first; second; bright"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +326,7 @@ def test_models_and_rasters_that_are_not_there_are_named(image, models, tmp_path
 def test_a_job_and_its_result_survive_json(image, models, tmp_path) -> None:
     job = LandcoverJob(
         str(image), str(tmp_path / "c.tif"), tuple(map(str, models)), bands=("1", "2", "3"),
-        crf=True, sxy=20.0, extent=(0.0, 0.0, 1.0, 1.0),
+        crf="default", sxy=20.0, extent=(0.0, 0.0, 1.0, 1.0),
     )  # fmt: skip
     assert LandcoverJob.from_json(job.to_json()) == job
     assert job.crf_settings() == CrfSettings(sxy=20.0)
@@ -292,13 +349,28 @@ def test_the_models_cards_decide_on_a_crf_where_nothing_else_is_said(
         with rasterio.open(output) as found:
             return bytes(found.read(1))
 
-    plain, refined = mapped(False, crf=False), mapped(True, crf=True)
+    plain, refined = mapped(False, crf="no"), mapped(True, crf="default")
     assert plain != refined
     told = WatchingProgress()
     assert mapped(True, progress=told) == refined
     assert any("--no-crf" in message for _level, message in told.messages)
     assert mapped(False) == plain
-    assert mapped(True, crf=False) == plain
+    assert mapped(True, crf="no") == plain
+    assert mapped(True, crf="models") == refined
+    with pytest.raises(JobError, match="choice of a CRF must be one of models, no, default"):
+        LandcoverJob("in.tif", "out.tif", ("m",), crf="full")
+
+
+def test_one_model_s_map_has_the_unknown_of_its_segmentation(
+    image: Path, models: Any, tmp_path: Path
+) -> None:
+    segment(image, tmp_path / "s.tif", models[0], precision="f32")
+    result = run(image, tmp_path / "c.tif", models[:1], block_size=48)
+    unknown, segmented = (read_raster(tmp_path / f"{name}.tif")[0] == 0 for name in "cs")
+    assert 0.01 < unknown.mean() < 0.9
+    # Probabilities are fused as a raster has them, in steps of 1/254.
+    assert (unknown == segmented).mean() > 0.995
+    assert result.unknown_share > 0.01
 
 
 @pytest.fixture(scope="module")
@@ -357,8 +429,8 @@ def test_a_binary_mask_of_a_class_includes_its_parts(image, parted, tmp_path) ->
 def test_a_part_survives_the_refinement_by_probabilities(image, parted, tmp_path) -> None:
     """Without it the whole, whose probability is the higher one, would take all its parts."""
     plain, refined = tmp_path / "plain.tif", tmp_path / "refined.tif"
-    run(image, plain, [parted], crf=False)
-    run(image, refined, [parted], crf=True, compat=1.0, compat_gaussian=0.5, iterations=2)
+    run(image, plain, [parted], crf="no")
+    run(image, refined, [parted], crf="default", compat=1.0, compat_gaussian=0.5, iterations=2)
     before, after = read_raster(plain)[0], read_raster(refined)[0]
     assert (after[before == 3] == 3).mean() > 0.8
 

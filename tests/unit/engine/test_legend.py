@@ -10,7 +10,6 @@ from unet_segmenter.engine.model_card import ModelClass
 
 TREE = ModelClass(4, "tree & shrub", "#00FF10", 0)
 ROAD = ModelClass(2, "road", "#808080", 1)
-REST = ModelClass(0, "rest", "#000000", 2)
 
 
 def named(*classes: ModelClass) -> list[tuple[int, str]]:
@@ -23,10 +22,6 @@ def test_one_class_is_told_against_the_rest() -> None:
 
 def test_several_classes_come_in_order_of_value_with_the_unknown() -> None:
     assert named(TREE, ROAD) == [(0, "unknown"), (2, "road"), (4, "tree & shrub")]
-
-
-def test_a_class_of_value_0_takes_the_place_of_the_unknown() -> None:
-    assert named(ROAD, REST) == [(0, "rest"), (2, "road")]
 
 
 def test_colours_are_those_of_the_classes() -> None:

@@ -190,9 +190,9 @@ def test_boundary_counts_equal_distances_taken_one_by_one(pair, tolerance):
         assert counts.true[k] == len(theirs)
         assert counts.claimed_near[k] == len(close[0])
         assert counts.true_near[k] == len(close[1])
-        if ours or theirs:
+        if theirs:
             precision = len(close[0]) / len(ours) if ours else 0
-            recall = len(close[1]) / len(theirs) if theirs else 0
+            recall = len(close[1]) / len(theirs)
             both = precision + recall
             expected = 2 * precision * recall / both if both else 0
             assert counts.f1()[k] == pytest.approx(expected)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from unet_segmenter.engine.components import Seams, label_components, strips_of
-from unet_segmenter.engine.sieve import sieve
+from unet_segmenter.engine.sieve import _RowsInMemory, sieve, sieve_rows
 
 LABELS = arrays(np.uint8, (12, 10), elements=st.sampled_from([0, 1, 1, 1, 4, 4, 255]))
 
@@ -136,3 +136,31 @@ def test_strips_cover_all_rows_once(height: int, width: int) -> None:
     strips = strips_of(height, width)
     assert [s.start for s in strips] == [0, *(s.stop for s in strips[:-1])]
     assert strips[-1].stop == height
+
+
+def test_the_work_does_not_grow_with_the_depth_of_specks_among_specks() -> None:
+    """Noise around one large area is merged from there outwards, ring by ring."""
+    noise = np.random.default_rng(0).integers(1, 6, (200, 200)).astype(np.uint8)
+    noise[:30, :30] = 1
+    result, reads = noise.copy(), []
+    layers = _RowsInMemory(IN=noise, OUT=result)
+    count = sieve_rows(layers, "IN", "OUT", noise.shape, 50, lambda: reads.append(1), rows=20)
+    assert len(reads) == 3 * 10, "each strip is read three times, however many rings there are"
+    assert count.kept == 0
+    assert min(mask.sum() for mask in components(result)) >= 50
+    assert count.changed == np.count_nonzero(result != noise)
+
+
+def test_sizes_of_pixels_count_where_they_are_given() -> None:
+    """The lower specks lie where pixels are a tenth as large."""
+    labels = np.ones((8, 8), np.uint8)
+    labels[1:3, 1:3] = labels[5:7, 1:3] = 2
+    areas = np.array([[1.0]] * 4 + [[0.1]] * 4)
+    result = labels.copy()
+    layers = _RowsInMemory(IN=labels, OUT=result)
+    sieve_rows(
+        layers, "IN", "OUT", labels.shape, 2.0, lambda: None,
+        sizes=lambda start, stop: areas[start:stop], rows=3,
+    )  # fmt: skip
+    assert (result[1:3, 1:3] == 2).all()
+    assert (result[5:7] == 1).all()

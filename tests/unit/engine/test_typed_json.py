@@ -26,11 +26,11 @@ JOBS: dict[str, dict[str, Any]] = {
     "train": {"dataset": "a", "output": "b"},
 }
 WRONG: dict[str, tuple[object, ...]] = {
-    "str": (3, None, ["a"], True),
+    "str": (3, None, ["a"], True, "a\0b"),
     "int": (512.5, 512.0, "512", True, None, math.nan),
     "float": ("0.5", True, None, math.nan, math.inf, [0.5]),
     "bool": ("false", 0, None),
-    "tuple[str, ...]": ("a", [1], None, {"a": 1}),
+    "tuple[str, ...]": ("a", [1], ["\0"], None, {"a": 1}),
     "tuple[int, ...]": (1, ["1"], [1.5], [True], None),
     "tuple[float, ...]": (1.0, ["1"], [math.nan], None),
     "tuple[float, float, float, float]": ([1, 2, 3], [1, 2, 3, "4"], "1,2,3,4"),

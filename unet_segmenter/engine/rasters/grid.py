@@ -7,17 +7,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import rasterio
 import rasterio.errors
 import rasterio.warp
-from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 
 from ..geometry import PixelWindow, Shape2D
+from ..pixel_metric import PixelMetric
 from .gdal import crs_name, crs_of
-
-METRES_PER_DEGREE = 111_320.0
+from .geodetic import metric_of
 
 
 @dataclass(frozen=True)
@@ -101,56 +99,31 @@ class RasterGrid:
         left, bottom, right, top = other.bounds()
         return bool(xmin < right and left < xmax and ymin < top and bottom < ymax)
 
+    def metric(self) -> PixelMetric | None:
+        """How large pixels are on the ground, on the CRS's own ellipsoid; None without a CRS."""
+        return None if self.crs is None else metric_of(self)
+
     def pixel_size(self) -> tuple[float, float] | None:
-        """Width and height of the middle pixel in metres; None without a CRS."""
-        if self.crs is None:
-            return None
+        """Width and height of the middle pixel on the ground in metres; None without a CRS."""
+        metric = self.metric()
+        return None if metric is None else metric.pixel_size()
+
+    def pixel_units(self) -> tuple[float, float]:
+        """Width and height of a pixel in units of the CRS."""
         a, b, _, d, e, _ = self.transform
-        x_scale = y_scale = 1.0
-        crs = rasterio.CRS.from_wkt(self.crs)
-        if crs.is_geographic:
-            latitude = self._point(self.shape.height // 2, self.shape.width // 2)[1]
-            y_scale = METRES_PER_DEGREE
-            x_scale = METRES_PER_DEGREE * max(math.cos(math.radians(latitude)), 1e-6)
-        elif crs.is_projected:
-            x_scale = y_scale = crs.linear_units_factor[1]
-        return math.hypot(a * x_scale, d * y_scale), math.hypot(b * x_scale, e * y_scale)
+        return math.hypot(a, d), math.hypot(b, e)
 
     def pixel_area(self) -> float | None:
-        """Area of the middle pixel in square metres; None without a CRS."""
-        areas = self.row_areas()
-        return None if areas is None else float(areas[self.shape.height // 2])
+        """Area of the middle pixel on the ground in square metres; None without a CRS."""
+        metric = self.metric()
+        return None if metric is None else metric.pixel_area()
 
-    def row_areas(self) -> NDArray[np.float64] | None:
-        """Area of the middle pixel of each row in square metres, (H,); None without a CRS.
-
-        In degrees it is that on a sphere, and becomes smaller towards the poles.
-        """
+    def unit(self) -> tuple[str, float] | None:
+        """The CRS's unit of length, such as "metre", and its metres; None for degrees."""
         crs = crs_of(self.crs)
-        if crs is None:
+        if crs is None or not crs.is_projected:
             return None
-        height, width = self.shape
-        area = self.pixel_area_in_units()
-        if crs.is_projected:
-            area *= crs.linear_units_factor[1] ** 2
-        if not crs.is_geographic:
-            return np.full(height, area)
-        _, _, _, d, e, f = self.transform
-        latitudes = np.radians(d * width / 2 + e * (np.arange(height) + 0.5) + f)
-        # The zone between two parallels is exact: the second factor is that of its curvature.
-        zone = np.maximum(np.cos(latitudes), 0) * np.sinc(math.radians(e) / (2 * math.pi))
-        areas: NDArray[np.float64] = area * METRES_PER_DEGREE**2 * zone
-        return areas
-
-    def unit(self) -> str | None:
-        """Name of the CRS's unit of length, such as "metre"; None without one or for degrees."""
-        crs = crs_of(self.crs)
-        return str(crs.linear_units) if crs is not None and crs.is_projected else None
-
-    def pixel_area_in_units(self) -> float:
-        """Area of a pixel in the square of the CRS's unit."""
-        a, b, _, d, e, _ = self.transform
-        return abs(a * e - b * d)
+        return str(crs.linear_units), float(crs.linear_units_factor[1])
 
     def crs_text(self) -> str:
         """The CRS as "EPSG:n", PROJ string or WKT, for GDAL's programs; empty without one.
@@ -169,15 +142,6 @@ class RasterGrid:
         """Whether rows go south and columns east, as those of what gdalwarp writes do."""
         a, b, _, d, e, _ = self.transform
         return a > 0 and e < 0 and b == d == 0
-
-    def metres_per_unit(self) -> float | None:
-        """Metres of a unit of the CRS; None without a CRS, NaN where units are degrees."""
-        if self.crs is None:
-            return None
-        crs = rasterio.CRS.from_wkt(self.crs)
-        if crs.is_geographic:
-            return math.nan
-        return float(crs.linear_units_factor[1]) if crs.is_projected else 1.0
 
     def _point(self, row: float, col: float) -> tuple[float, float]:
         a, b, c, d, e, f = self.transform

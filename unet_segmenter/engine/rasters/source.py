@@ -9,6 +9,7 @@ import re
 import shlex
 import uuid
 import warnings
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -174,7 +175,14 @@ class RasterSource:
         """Where the raster lies; its own CRS counts where the user names none."""
         grid = grid_of(self._dataset)
         if self.options.crs is not None:
-            grid = replace(grid, crs=rasterio.CRS.from_user_input(self.options.crs).to_wkt())
+            try:
+                crs = rasterio.CRS.from_user_input(self.options.crs)
+            except rasterio.errors.CRSError as error:
+                raise JobError(
+                    f"CRS {self.options.crs!r} is no coordinate reference system; give one as "
+                    "EPSG:n, such as EPSG:32633, or as WKT."
+                ) from error
+            grid = replace(grid, crs=crs.to_wkt())
         elif grid.crs is None and self.options.needs_place and self._dataset.transform.is_identity:
             self._refuse_points()
         return grid
@@ -310,14 +318,19 @@ class RasterSource:
         A shrunk read of a large raster without overviews would decode all of it.
         """
         values = []
+        for window in self.sample_windows(region):
+            pixels, valid = self.read(window, bands, value_range)
+            values.append(pixels[valid])
+        return np.concatenate(values)
+
+    @staticmethod
+    def sample_windows(region: PixelWindow) -> Iterator[PixelWindow]:
+        """Small windows spread over a region."""
         for row in _spread(region.row, region.row_stop):
             for col in _spread(region.col, region.col_stop):
-                corner = PixelWindow(row, col, _SAMPLE_SIDE, _SAMPLE_SIDE)
-                window = corner.intersect(region)
+                window = PixelWindow(row, col, _SAMPLE_SIDE, _SAMPLE_SIDE).intersect(region)
                 assert window is not None
-                pixels, valid = self.read(window, bands, value_range)
-                values.append(pixels[valid])
-        return np.concatenate(values)
+                yield window
 
     def read_on(self, grid: RasterGrid, fill: int) -> NDArray[np.int32]:
         """Read the first band onto another grid, by nearest neighbour.

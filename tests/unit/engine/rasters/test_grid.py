@@ -61,9 +61,10 @@ def test_a_rectangle_larger_than_the_raster_is_cut_to_it() -> None:
 @pytest.mark.parametrize(
     ("crs", "transform", "metres"),
     [
-        (UTM, rasterio.Affine(0.5, 0, 0, 0, -0.25, 0), (0.5, 0.25)),
-        ("EPSG:2263", rasterio.Affine(1, 0, 0, 0, -1, 0), (0.3048006, 0.3048006)),
-        ("EPSG:4326", rasterio.Affine(1e-5, 0, 10, 0, -1e-5, 60), (0.556, 1.113)),
+        (UTM, rasterio.Affine(0.5, 0, 500000, 0, -0.25, 0), (0.5 / 0.9996, 0.25 / 0.9996)),
+        ("EPSG:2263", rasterio.Affine(1, 0, 984000, 0, -1, 200000), (0.3048013, 0.3048013)),
+        ("EPSG:4326", rasterio.Affine(1e-5, 0, 10, 0, -1e-5, 60), (0.5580, 1.1141)),
+        ("EPSG:3857", rasterio.Affine(0.4, 0, 1669792, 0, -0.4, 8399737), (0.2005, 0.2002)),
     ],
 )
 def test_pixel_sizes_are_told_in_metres(
@@ -71,8 +72,8 @@ def test_pixel_sizes_are_told_in_metres(
 ) -> None:
     wkt = rasterio.CRS.from_user_input(crs).to_wkt()
     found = RasterGrid(Shape2D(2, 2), tuple(transform)[:6], wkt)
-    assert found.pixel_size() == pytest.approx(metres, rel=2e-3)
-    assert found.pixel_area() == pytest.approx(metres[0] * metres[1], rel=4e-3)
+    assert found.pixel_size() == pytest.approx(metres, rel=2e-4)
+    assert found.pixel_area() == pytest.approx(metres[0] * metres[1], rel=4e-4)
 
 
 def test_without_a_crs_no_size_is_told() -> None:

@@ -231,6 +231,13 @@ def test_the_crs_that_a_user_gives_counts(tmp_path: Path) -> None:
         assert np.array_equal(it.read(ALL, BANDS, BYTE)[0], image())
 
 
+@pytest.mark.parametrize("crs", ["EPSG:999999", "Mars", ""])
+def test_a_crs_that_is_none_is_refused_in_one_sentence(crs: str, tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "in.tif", image())
+    with pytest.raises(JobError, match=r"is no coordinate reference system; give one as EPSG:n"):
+        ImageSource(str(path), SourceOptions(crs=crs))
+
+
 def test_aligning_loses_no_pixel_where_the_fourth_class_is_called_alpha(tmp_path: Path) -> None:
     steps = np.random.default_rng(1).integers(0, 255, (200, 300, 4), np.uint8)
     steps[:, :180, 3] = 0  # a class that is not there: no transparency
