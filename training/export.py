@@ -170,7 +170,7 @@ def _make(
     divisor = divisor_of(trained)
     reach = theoretical_halo(trained, divisor)
     probes = _images_to_fold(dataset, plan.scaling, divisor)
-    to_train_further(trained, probes).save(folder / "trainable.keras")
+    trained.save(folder / "trainable.keras")
     shipped, rounding = _ready_to_ship(trained, probes)
     report(f"kernels rounded to half precision against those trained: {rounding}")
     half = rounding.agreement >= ROUNDING_AGREEMENT
@@ -324,23 +324,6 @@ def _ready_to_ship(trained: keras.Model, images: np.ndarray) -> tuple[keras.Mode
     found = np.asarray(shipped.predict_on_batch(images))
     rounding = Difference.between(found, exact, np.full(exact.shape[-1], 0.5, np.float32))
     return (shipped if rounding.agreement >= ROUNDING_AGREEMENT else fold(trained)), rounding
-
-
-def to_train_further(trained: keras.Model, images: np.ndarray) -> keras.Model:
-    """Return a copy of a network whose kernels are rounded, so that a zip holds it in half.
-
-    Where that sways its decisions on ``images`` (N, H, W, B), scaled float32, it is an exact copy.
-    """
-    import keras
-
-    exact = np.asarray(trained.predict_on_batch(images))
-    copy = keras.models.clone_model(trained)
-    copy.set_weights(trained.get_weights())
-    found = np.asarray(round_kernels(copy, images).predict_on_batch(images))
-    rounding = Difference.between(found, exact, np.full(exact.shape[-1], 0.5, np.float32))
-    if rounding.agreement < ROUNDING_AGREEMENT:
-        copy.set_weights(trained.get_weights())
-    return copy
 
 
 def _images_to_fold(dataset: Dataset, scaling: Scaling, divisor: int) -> np.ndarray:

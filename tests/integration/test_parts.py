@@ -163,7 +163,7 @@ def landcover(image: Path, output: Path, *models: Path, **options: Any) -> NDArr
     class Quiet(WatchingProgress):
         pass
 
-    settings = {"precision": "f32", "crf": False, **options}
+    settings = {"precision": "f32", "crf": "no", **options}
     names = tuple(str(model) for model in models)
     run(LandcoverJob(str(image), str(output), names, **settings), Quiet())
     return read_raster(output)
@@ -171,7 +171,7 @@ def landcover(image: Path, output: Path, *models: Path, **options: Any) -> NDArr
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"block_size": 90}, {"majority_radius": 3, "block_size": 90}, {"crf": True}],
+    [{}, {"block_size": 90}, {"majority_radius": 3, "block_size": 90}, {"crf": "default"}],
     ids=str,
 )
 def test_land_cover_in_parts_is_that_of_one_pass(

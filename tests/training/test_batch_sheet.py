@@ -14,7 +14,7 @@ def test_the_first_batch_is_drawn_as_crops_beside_their_masks(tmp_path):
     path = tmp_path / "sheets" / "batch.png"
 
     code = main(
-        ["batch", str(data), "--preset", "unet", "--size", "32", "--batch", "6", "--no-augment",
+        ["batch", str(data), "--preset", "unet", "--size", "32", "--batch", "6", "--augment", "no",
          "--output", str(path)]
     )  # fmt: skip
 

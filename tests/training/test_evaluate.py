@@ -147,6 +147,11 @@ def test_the_report_holds_every_number_and_shows_the_worst_images(card, dataset,
     assert [row["class"] for row in classes] == ["road", "meadow"]
     assert float(classes[1]["f1"]) == float(classes[1]["dice"]) > 0.95
     text = page.read_text()
+    masks = [dataset.read(sample)[1] for sample in dataset.split("validation")]
+    meadow = sum(int((mask == 1).sum()) for mask in masks)
+    assert metrics["evidence"]["px"]["meadow"] == meadow
+    assert f"{meadow:,}" in text
+    assert "the scores rest on" in text
     assert text.count("<figure>") == 2
     assert text.count("data:image/jpeg") == 2
     assert text.count("data:image/png") == 4

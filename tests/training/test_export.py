@@ -83,7 +83,7 @@ def test_the_halo_of_a_network_of_known_reach_is_found_on_images_of_any_size(car
 def test_blocks_with_too_small_a_halo_do_not_pass_the_proof(card):
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     network = _box_filter(20)
-    card = replace(card, divisor=16)
+    card = replace(card, divisor=16, cuts=None)
     assert prove(network, [image], replace(card, halo=32), [48]).largest < 1e-6
     assert prove(network, [image], replace(card, halo=16), [48]).agreement < AGREEMENT
 
@@ -401,3 +401,21 @@ def test_a_name_that_is_no_file_name_is_refused(tmp_path):
     dataset = Dataset.open(write_dataset(tmp_path / "data"))
     with pytest.raises(JobError, match="letters"):
         Identity.of(dataset, "../meadow")
+
+
+def test_a_network_that_can_be_cut_is_exported_with_its_parts_proven(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow", reason="training needs tensorflow")
+    pytest.importorskip("openvino", reason="networks are run in parts by OpenVINO")
+    import training.cuts
+    from training.export import ExportPlan, export
+
+    monkeypatch.setattr(training.cuts, "CUT_FROM", 1)
+    dataset = Dataset.open(write_dataset(tmp_path / "data"))
+    plan = ExportPlan(Identity.of(dataset, "stripes"), ZSCORE, bf16_images=0)
+    lines: list[str] = []
+    card = export(_half_resolution(), dataset, tmp_path / "model", plan, lines.append).card
+    assert card.cuts is not None
+    assert [part.inputs[0] for part in card.cuts.parts][:1] == ["reduce"]
+    assert len(card.cuts.parts) == 3
+    assert card.details["parts_versus_whole"]["largest_difference"] <= STEP
+    assert any("parts with halos" in line for line in lines)

@@ -46,12 +46,14 @@ CHANGES: dict[str, Any] = {
     "crs": "EPSG:32650",
 }
 
+# A text of a job holds no NUL and no half of a surrogate pair: neither a path nor JSON could.
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1)
 jobs = st.builds(
     JobSpec,
     input=st.just("in.tif"),
     output=st.just("out.tif"),
-    model=st.text(min_size=1),
-    classes=st.lists(st.text(min_size=1), unique=True).map(tuple),
+    model=texts,
+    classes=st.lists(texts, unique=True).map(tuple),
     bands=st.lists(st.integers(1, 99)).map(tuple),
     extent=st.none() | st.just((-1.5, 2.0, 3.25, 4.0)),
     threshold=st.none() | st.floats(0, 1),

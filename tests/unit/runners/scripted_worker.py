@@ -12,6 +12,7 @@ import ctypes
 import dataclasses
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -123,7 +124,7 @@ def environment(job: JobSpec, progress: Progress) -> JobResult:
     """Tells the environment that it got."""
     for name, value in os.environ.items():
         progress.log("info", f"{name}={value}")
-    progress.log("info", f"argv={sys.argv[1]}")
+    progress.log("info", f"mode={JOB_FILE_MODE:o}")
     return _result(job)
 
 
@@ -158,6 +159,8 @@ BEHAVIOURS = {
 }
 
 if __name__ == "__main__":
+    # The worker removes the file as soon as it has read it.
+    JOB_FILE_MODE = stat.S_IMODE(Path(sys.argv[1]).stat().st_mode)
     # The class of a real training job needs packages; how it is stopped does not.
     JOB_KINDS["train"] = dataclasses.replace(
         JOB_KINDS["train"], spec="runners.job_kinds:PlainJob", modules=()

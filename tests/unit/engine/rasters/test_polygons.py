@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.toy_cli import call
@@ -116,9 +117,10 @@ def test_commands_end_with_the_code_of_bad_input(
 ) -> None:
     shapes, crs, words = BROKEN[case]
     layer = write_layer(tmp_path / "aoi.geojson", *shapes, crs=crs)
+    classes = write_raster(tmp_path / "classes.tif", np.ones((64, 64), np.uint8))
     for arguments in (
         ("segment", raster, tmp_path / "m.tif", "--model", bright, "--aoi", layer),
-        ("evaluate", raster, layer, "--field", "k"),
+        ("evaluate", classes, layer, "--field", "k"),
         ("preparedataset", "raster", raster, tmp_path / "s", "--labels", layer, "--field", "k"),
     ):
         done = call(*arguments)
