@@ -37,7 +37,7 @@ from . import dataset_parameters, settings
 from .base_algorithm import BaseAlgorithm
 from .compat import DOUBLE, FOLDER, INTEGER, VECTOR_POLYGON
 from .label_layer import field_parameter, label_parameter
-from .parameters import any_file, static_enum
+from .parameters import NODATA_HELP, any_file, nodata_parameter, static_enum
 
 IMAGE = "IMAGE"
 POLYGONS = "POLYGONS"
@@ -229,6 +229,7 @@ def _add_image(algorithm: BaseAlgorithm) -> None:
         "The bands to train on, in the order in which the model will take them.",
         advanced=True,
     )
+    algorithm.add(nodata_parameter(), NODATA_HELP, advanced=True)
 
 
 def _add_network(algorithm: BaseAlgorithm) -> None:
