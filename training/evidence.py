@@ -71,7 +71,7 @@ class Evidence:
             what = f"{shown[0]} alone" if shown else "none of the classes"
             found.append(
                 f"the {side} images show {what}: "
-                "their mean says nothing of how well classes are told apart; label more, in other "
+                "their mean does not show how well classes are distinguished; label more, in other "
                 "places"
             )
         for name in shown:

@@ -62,7 +62,7 @@ class PrepareSpec:
         Classes to learn as `training.classes.class_map` reads them, or the name of one of its
         `PRESETS`; empty takes the reader's.
     ignore : tuple of str
-        Names or ids that neither teach nor count; empty takes the reader's.
+        Names or ids that are ignored in training and scores; empty takes the reader's.
     only : str
         File that lists the names to use, one a line.
     scale : float

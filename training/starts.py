@@ -72,7 +72,7 @@ def card_of(start: Path) -> dict[str, Any] | None:
 
     folder = start.parent if start.is_file() else start
     model = folder.with_name(folder.name.removesuffix(".run"))
-    mend = "repair it, or remove it and train without what it tells"
+    mend = "repair it, or remove it and train without its information"
     return read_json(folder / CARD_NAME, mend) or read_json(model / CARD_NAME, mend)
 
 
@@ -113,7 +113,7 @@ def start_in_words(told: Mapping[str, Any]) -> str:
         return ""
     name, titles = told["started_from"], told["start_learned_from"]
     if not titles:
-        return f"the starting model {name} does not tell what it learned from"
+        return f"what the starting model {name} learned from is not recorded"
     learned = f"the starting model {name} learned from {', '.join(titles)}"
     return learned + (", so it may have seen them" if told.get("start_saw_this_data") else "")
 

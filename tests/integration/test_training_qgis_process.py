@@ -233,6 +233,6 @@ def test_an_interrupt_keeps_the_best_weights_and_the_same_run_goes_on(
     epochs = len((run / "history.csv").read_text().splitlines())
     code, _, printed = qgis("trainmodel", *pairs, "MINUTES=0.02")
     assert code == 0, printed
-    taken_up = int(re.search(r"taken up after epoch (\d+)", printed)[1])
-    assert abs(taken_up - epochs) <= 1
+    resumed = int(re.search(r"resumed after epoch (\d+)", printed)[1])
+    assert abs(resumed - epochs) <= 1
     assert (tmp_path / "model" / "card.json").is_file()

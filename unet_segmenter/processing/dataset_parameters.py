@@ -110,7 +110,7 @@ _NUMBERS = (
     ),
     _Number(
         *(GSD, "Ground sampling distance in m", DOUBLE, None, 0, 1000),
-        "Of the source's images, where the files do not tell it.",
+        "Of the source's images, where the files do not hold it.",
     ),
 )
 
@@ -172,7 +172,7 @@ def add_samples(algorithm: BaseAlgorithm) -> None:
             optional=True,
         ),
         "everything: a pixel without a polygon is none of the classes. samples: nothing is known "
-        "of it, so it neither teaches nor counts; label some of what each class is not, too. "
+        "of it, so it is ignored; label examples of what each class is not, too. "
         "auto: everything where AREAS are given, within them, and samples otherwise.",
     )
 
@@ -212,7 +212,7 @@ def _add_classes(algorithm: BaseAlgorithm) -> None:
     )
     algorithm.add(
         QgsProcessingParameterString(
-            IGNORE, "Classes that neither teach nor count", None, False, True
+            IGNORE, "Classes to ignore in training and scores", None, False, True
         ),
         "Names or numbers separated by commas.",
     )
