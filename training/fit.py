@@ -105,7 +105,7 @@ def fit(
 ) -> FitState:
     """Train ``model``, which gives logits; the best weights lie in best.weights.h5 after it.
 
-    A checkpoint is written after every epoch; the same call takes up where it stands.
+    A checkpoint is written after every epoch; the same call resumes from it.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--align", action="store_true", help="warp a map on another grid to the image's")
     add("--solver", choices=tuple(SOLVERS), default="lattice", help="default: %(default)s")
     add("--block-size", type=int, help="side in px of what a block writes")
-    add("--no-resume", action="store_true", help="start anew instead of taking up an old run")
+    add("--no-resume", action="store_true", help="start anew instead of resuming an old run")
     add("--quiet", action="store_true", help="no progress bar")
 
 

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--block-size", type=int, help="side in px of what a block writes")
     add("--batch", type=int, help="blocks a call of the network")
     add("--halo", type=int, help="context in px around a block (default: the model's)")
-    add("--no-resume", action="store_true", help="start anew instead of taking up an old run")
+    add("--no-resume", action="store_true", help="start anew instead of resuming an old run")
     add("--quiet", action="store_true", help="no progress bar")
 
 

@@ -92,9 +92,9 @@ def unfinished_map(
     signature : dict
         Everything that decides the pixels, as JSON values.
     progress : Progress
-        Is told of blocks that are taken up.
+        Receives a message on blocks that are reused.
     resume : bool
-        Whether to take up, and to leave, blocks of an interrupted run.
+        Whether to reuse blocks of an interrupted run, and to keep them after an interruption.
     pixels : int, optional
         How many pixels of each band the run will write at most; all of them by default.
 
@@ -109,7 +109,7 @@ def unfinished_map(
             if store.finished:
                 progress.log(
                     "info",
-                    f"Taking up {len(store.finished)} finished blocks of an interrupted run.",
+                    f"Resuming an interrupted run, with {len(store.finished)} finished blocks.",
                 )
             yield store
     except BaseException:
