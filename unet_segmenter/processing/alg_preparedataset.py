@@ -146,6 +146,7 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
             "output": self.parameterAsString(parameters, its.OUTPUT, context),
             "labels": text(its.MASKS) if source == "folders" else "",
             "palette": text(its.PALETTE),
+            "label_table": text(its.LABEL_TABLE),
             "only": text(its.ONLY),
             "classes": list(spec_texts.class_groups(text(its.CLASSES))),
             "ignore": list(spec_texts.names(text(its.IGNORE))),

@@ -32,6 +32,7 @@ BANDS = "BANDS"
 DATA = "FOLDER"
 MASKS = "MASKS"
 PALETTE = "PALETTE"
+LABEL_TABLE = "LABEL_TABLE"
 CLASSES = "CLASSES"
 IGNORE = "IGNORE"
 ONLY = "ONLY"
@@ -73,8 +74,9 @@ class _Number(NamedTuple):
 
 _NUMBERS = (
     _Number(
-        *(CHIP_SIZE, "Chip size in pixels (raster)", INTEGER, 512, 16, 8192),
-        "Side of the squares that a raster is cut into.",
+        *(CHIP_SIZE, "Chip size in pixels (raster)", INTEGER, 512, 0, 8192),
+        "Side of the squares that a raster is cut into, 16 or more. 0: as large as the raster and "
+        "its labels allow.",
         advanced=False,
     ),
     _Number(
@@ -192,6 +194,12 @@ def _add_folders(algorithm: BaseAlgorithm) -> None:
         any_file(PALETTE, "Table of the classes (csv)"),
         "Names of the classes with their colours or numbers, where masks have other values "
         "than the data set's usual ones.",
+        advanced=True,
+    )
+    algorithm.add(
+        any_file(LABEL_TABLE, "Table of what the labels say (csv)"),
+        "Not for raster. Columns value, is and is_not: which classes each value of the masks is, "
+        "and which it is not; the others stay open. Empty: each value is one class.",
         advanced=True,
     )
     algorithm.add(
