@@ -42,7 +42,7 @@ class Evidence:
     polygons: int | None = None
 
     def to_card(self) -> dict[str, Any]:
-        """Return what a card tells of it."""
+        """Return what a card records on it."""
         told: dict[str, Any] = {
             "labelled_px": self.labelled_px,
             "labelled_share": round(self.labelled_px / max(self.total_px, 1), 5),

@@ -131,7 +131,7 @@ def export(
         Where to write; it is made.
     plan : ExportPlan
     report : callable
-        Is told each finding as a line.
+        Receives each finding as a line.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def _at_most(samples: Sequence[Sample], plan: ExportPlan) -> list[Sample]:
 def _told_metrics(
     dataset: Dataset, samples: Sequence[Sample], evaluation: Evaluation, plan: ExportPlan
 ) -> dict[str, Any]:
-    """Return what a card tells of scores: where measured, on how much, and what to doubt."""
+    """Return what a card records on scores: where measured, on how much, and what to doubt."""
     codes, answers = answers_for(dataset, evaluation.classes)
     evidence = evidence_of(dataset, samples, evaluation.names, codes, answers)
     side = samples[0].split if samples else "validation"

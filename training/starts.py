@@ -77,7 +77,7 @@ def card_of(start: Path) -> dict[str, Any] | None:
 
 
 def told_start(spec: TrainSpec, dataset: Dataset) -> dict[str, Any]:
-    """Return what the card tells of the model started from; {} for none.
+    """Return what the card records on the model started from; {} for none.
 
     "started_from" is its name, "start_learned_from" the titles of the data that it and the models
     before it learned from, and "start_saw_this_data" whether one of them is this data set, by

@@ -147,7 +147,7 @@ def fill(
         From what `batch` blocks need (the last time from fewer) to their arrays (bands, H, W) by
         layer, of the written windows; called by `concurrency` threads at once.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
     region : PixelWindow
         What the store holds, on the grid of the blocks.
     concurrency : int

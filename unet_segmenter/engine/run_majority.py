@@ -61,7 +61,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
     job : MajorityFilterJob
         What to do.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
 
     Raises
     ------
