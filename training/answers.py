@@ -30,7 +30,7 @@ from .errors import DatasetError
 
 OPEN, NO, YES = -1, 0, 1
 UNLABELLED = 255
-"""Code of pixels that neither teach nor count."""
+"""Code of pixels that are ignored in training and in scores."""
 ALL_OTHERS = "*"
 """In the column is_not: every class that the column is does not name."""
 _SEPARATOR = ";"

@@ -108,8 +108,8 @@ def _doubts_of(name: str, balance: Mapping[str, Any]) -> list[str]:
     without = [side for side, row in rows.items() if not row["px"]]
     if len(without) == len(rows):
         return [
-            f"no pixel is {name!r}: this data set only says where it is not, and can teach it in "
-            "a mix with others alone"
+            f"no pixel is labelled as {name!r}: this data set only says where the class is absent, "
+            "so it can be learned only in a mix with other data sets"
         ]
     found = [
         f"class {name!r} has no pixel in the {side} split: it is "

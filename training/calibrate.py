@@ -87,13 +87,10 @@ class CalibrationResult:
     report : dict
         For the card: method, groups, per class the expected calibration error before and after,
         and the IoU at 0.5 before and at the threshold after.
-    curves : dict of str to tuple of list of ReliabilityCurve
-        "before" and "after", a curve a class.
     """
 
     classes: tuple[ClassCalibration, ...]
     report: dict[str, Any]
-    curves: dict[str, list[ReliabilityCurve]] = field(default_factory=dict, compare=False)
 
 
 def calibrate(
@@ -169,7 +166,7 @@ def calibrate(
         "mean_iou_at_half_before": _rounded(half.mean_iou()),
         "mean_iou_at_threshold_after": _rounded(counts.mean_iou()),
     }  # fmt: skip
-    return CalibrationResult(tuple(final), report, {"before": before, "after": after})
+    return CalibrationResult(tuple(final), report)
 
 
 def histograms(

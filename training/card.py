@@ -88,7 +88,7 @@ def files_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def told_dataset(dataset: Dataset) -> dict[str, Any]:
-    """Return what a card tells of the data set that a model learned."""
+    """Return what a card records on the data set that a model learned."""
     return {
         "title": dataset.title,
         "fingerprint": dataset.fingerprint(),
@@ -123,7 +123,7 @@ def told_split(
     Parameters
     ----------
     training : mapping, optional
-        What the card tells of the training; see `training.starts.told_start`.
+        What the card records on the training; see `training.starts.told_start`.
     """
     groups = {sample.group for sample in samples}
     trained = {sample.group for sample in dataset.split("train")}

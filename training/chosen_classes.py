@@ -300,7 +300,7 @@ def _pooled(parts: Sequence[Part]) -> Scaling:
 
 
 def _details(parts: Sequence[Part]) -> dict[str, Any]:
-    """Return what a card tells of the whole."""
+    """Return what a card records on the whole."""
     found = [part.dataset.details for part in parts]
 
     def joined(key: str) -> str:

@@ -120,7 +120,7 @@ def labels_in_words(dataset: Dataset) -> str:
     if polygons:
         told += ", by polygons (" + ", ".join(f"{n} {side}" for side, n in polygons) + ")"
     if dataset.details.get("labelled") == "samples":
-        told += "; samples only: what no polygon covers neither teaches nor counts"
+        told += "; samples only: pixels outside the polygons are ignored"
     return told
 
 
@@ -190,7 +190,7 @@ def _leak(found: dict[str, Any]) -> str:
     verdict = (
         f'<p class="warning">{html.escape(leak.warning[0].upper() + leak.warning[1:])}.</p>'
         if leak.warning
-        else '<p class="good">Nothing speaks for it.</p>'
+        else '<p class="good">No sign of a leak was found.</p>'
     )
     rows = "\n".join(
         f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td>"

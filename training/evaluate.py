@@ -196,7 +196,7 @@ class Evaluation:
         return sorted(self.by_image, key=accuracy)
 
     def metrics(self) -> dict[str, Any]:
-        """Return what the card tells of it."""
+        """Return what the card records on it."""
         total, names = self.total(), self.names
         return {
             "frames": total.images,

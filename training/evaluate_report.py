@@ -27,7 +27,6 @@ from .whole_and_tiled import Network, calibrated, whole
 
 WORST = 12
 PICTURE_WIDTH = 340
-REST_COLOR = "#d9d9d9"
 
 
 def write_evaluation(

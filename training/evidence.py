@@ -42,7 +42,7 @@ class Evidence:
     polygons: int | None = None
 
     def to_card(self) -> dict[str, Any]:
-        """Return what a card tells of it."""
+        """Return what a card records on it."""
         told: dict[str, Any] = {
             "labelled_px": self.labelled_px,
             "labelled_share": round(self.labelled_px / max(self.total_px, 1), 5),
@@ -71,7 +71,7 @@ class Evidence:
             what = f"{shown[0]} alone" if shown else "none of the classes"
             found.append(
                 f"the {side} images show {what}: "
-                "their mean says nothing of how well classes are told apart; label more, in other "
+                "their mean does not show how well classes are distinguished; label more, in other "
                 "places"
             )
         for name in shown:

@@ -102,10 +102,9 @@ class ExportPlan:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The card that was written, the evaluation on validation, and why not to believe scores."""
+    """The card that was written, and reasons not to trust its scores."""
 
     card: ModelCard
-    evaluation: Evaluation
     doubts: tuple[str, ...] = ()
 
 
@@ -132,7 +131,7 @@ def export(
         Where to write; it is made.
     plan : ExportPlan
     report : callable
-        Is told each finding as a line.
+        Receives each finding as a line.
 
     Raises
     ------
@@ -144,7 +143,7 @@ def export(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        evaluation = _make(model, dataset, unfinished, plan, report)
+        _make(model, dataset, unfinished, plan, report)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -156,13 +155,13 @@ def export(
     card = ModelCard.load(folder)
     told = (card.details.get(key, {}) for key in ("metrics", "metrics_on_validation"))
     doubts = [doubt for metrics in told for doubt in metrics.get("doubts", ())]
-    return ExportResult(card, evaluation, tuple(doubts))
+    return ExportResult(card, tuple(doubts))
 
 
 def _make(
     model: keras.Model, dataset: Dataset, folder: Path, plan: ExportPlan,
     report: Callable[[str], None],
-) -> Evaluation:  # fmt: skip
+) -> None:  # fmt: skip
     """Write and measure everything in an empty folder."""
     samples = _at_most(dataset.split("validation"), plan)
     trained = with_head(model, plan.head)
@@ -223,7 +222,6 @@ def _make(
     few = _few(samples, plan.bf16_images)
     content |= _bf16(network, card, dataset, evaluation, few, images, report)
     write_card(content, folder)
-    return evaluation
 
 
 def _at_most(samples: Sequence[Sample], plan: ExportPlan) -> list[Sample]:
@@ -233,7 +231,7 @@ def _at_most(samples: Sequence[Sample], plan: ExportPlan) -> list[Sample]:
 def _told_metrics(
     dataset: Dataset, samples: Sequence[Sample], evaluation: Evaluation, plan: ExportPlan
 ) -> dict[str, Any]:
-    """Return what a card tells of scores: where measured, on how much, and what to doubt."""
+    """Return what a card records on scores: where measured, on how much, and what to doubt."""
     codes, answers = answers_for(dataset, evaluation.classes)
     evidence = evidence_of(dataset, samples, evaluation.names, codes, answers)
     side = samples[0].split if samples else "validation"

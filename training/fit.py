@@ -105,7 +105,7 @@ def fit(
 ) -> FitState:
     """Train ``model``, which gives logits; the best weights lie in best.weights.h5 after it.
 
-    A checkpoint is written after every epoch; the same call takes up where it stands.
+    A checkpoint is written after every epoch; the same call resumes from it.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class _Run:
         if budget is not None:
             budget.take_up(self.history)
         if self.history:
-            progress.log("info", f"taken up after epoch {self.state('').of_epochs}")
+            progress.log("info", f"resumed after epoch {self.state('').of_epochs}")
 
     def epoch(self, epoch: int, batches: Batches) -> None:
         """Train, validate, and save what came of it."""

@@ -100,7 +100,7 @@ class FitPlan:
         if any(not 0 < weight < math.inf for weight in weights):
             raise JobError(f"class weights must be above 0 and finite, not {list(weights)}")
         if weights and not loss.weighs:
-            raise JobError(f"the loss {self.loss!r} knows no class weights: leave them out")
+            raise JobError(f"the loss {self.loss!r} does not support class weights: leave them out")
         if len(weights) == 1 and loss.weighs == "classes":
             raise JobError(
                 f"the loss {self.loss!r} weighs classes against each other, and there is one: "

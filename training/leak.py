@@ -81,7 +81,7 @@ class Leak:
         if not signs:
             return ""
         return (
-            f"the split leaks: {', and '.join(signs)}; split by groups or clusters, or believe "
+            f"the split leaks: {', and '.join(signs)}; split by groups or clusters, or trust "
             "the scores less"
         )
 

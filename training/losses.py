@@ -3,7 +3,7 @@
 
 One-vs-rest losses take K channels, label ``k + 1`` being positive in channel ``k``. Softmax losses
 take K + 1 channels, of which 0 is "none of the classes". What other labels say of each class is
-told by an answer table (`training.answers`); an open question neither teaches nor counts.
+told by an answer table (`training.answers`); an open question is left out.
 
 All sums run over the whole batch: a crop without a class then says nothing against the class.
 """

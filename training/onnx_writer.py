@@ -52,7 +52,7 @@ def write_onnx(
         kind = kind_of(layer)
         if kind not in _WRITERS:
             raise ModelError(
-                f"layer {layer.name}: {kind} is not known to the ONNX writer; it knows "
+                f"layer {layer.name}: {kind} is not supported by the ONNX writer; it supports "
                 f"{', '.join(sorted(_WRITERS))}"
             )
         names[layer.name] = _WRITERS[kind](writer, layer, [names[p.name] for p in parents])

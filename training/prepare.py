@@ -247,7 +247,7 @@ def _check_defaults(spec: PrepareSpec, reader: Reader) -> None:
         return
     listed = {cls.name.casefold() for cls in reader.classes}
     asked = (
-        ("class", "learned", spec.classes, reader.default_classes),
+        ("classes", "learned", spec.classes, reader.default_classes),
         ("ignore", "ignored", spec.ignore, reader.default_ignore),
     )
     for flag, what, given, defaults in asked:

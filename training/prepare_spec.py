@@ -62,7 +62,7 @@ class PrepareSpec:
         Classes to learn as `training.classes.class_map` reads them, or the name of one of its
         `PRESETS`; empty takes the reader's.
     ignore : tuple of str
-        Names or ids that neither teach nor count; empty takes the reader's.
+        Names or ids that are ignored in training and scores; empty takes the reader's.
     only : str
         File that lists the names to use, one a line.
     scale : float
@@ -150,7 +150,7 @@ class PrepareSpec:
         if self.label_table and (self.palette or self.ignore or self.reader == "geo"):
             raise JobError(
                 "a label table is for masks of values (not for reader geo), and says by itself "
-                "what a palette or ignored values would: leave those away"
+                "what a palette or ignored values would: leave those out"
             )
         self._check_sizes()
         self._check_shares()
@@ -159,7 +159,7 @@ class PrepareSpec:
         if not self.chip and (self.overlap or self.block or self.split not in ("", "blocks")):
             raise JobError(
                 "chips that are chosen by the raster (chip 0) are blocks of the split by "
-                "themselves: leave overlap, block and split away, or give the chips' side"
+                "themselves: leave out overlap, block and split, or give the chips' side"
             )
         if self.chip and (self.chip < LEAST_SIDE or not 0 <= self.overlap < self.chip):
             raise JobError(

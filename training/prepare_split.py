@@ -113,7 +113,9 @@ def _by_lists(task: _Task) -> Split:
         everything = set(task.reader.names())
         split_by_lists(sorted(everything), lists, where)  # refuses names that are not there
     if not lists:
-        raise JobError(f"{spec.source} has no lists of its own; give them, or another split")
+        raise JobError(
+            f"{spec.source} has no lists of its own; give them (--lists), or choose another split"
+        )
     kept = set(names)  # the others were empty, or are not wanted
     lists = {side: [name for name in listed if name in kept] for side, listed in lists.items()}
     group_of = {name: task.reader.group(name) for name in names}
@@ -130,7 +132,10 @@ def _by_groups(task: _Task) -> Split:
     else:
         group_of = {name: task.reader.group(name) for name in task.names}
         if not all(group_of.values()):
-            raise JobError(f"{spec.source} tells no groups; give a csv of them, or another split")
+            raise JobError(
+                f"{spec.source} has no groups; give a csv with them (--groups), or choose another "
+                "split"
+            )
     side_of = split_by_groups(group_of, spec.fractions, spec.seed, task.pixels)
     return Split("groups", side_of, group_of)
 

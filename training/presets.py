@@ -135,7 +135,7 @@ class Preset:
                 flag = name.replace("_", "-")
                 raise JobError(
                     f"the preset {self.name!r} has a fixed {flag}; use {' or '.join(able)}, or "
-                    f"leave {flag} away"
+                    f"leave {flag} out"
                 )
         return self.build(network)
 

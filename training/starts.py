@@ -72,12 +72,12 @@ def card_of(start: Path) -> dict[str, Any] | None:
 
     folder = start.parent if start.is_file() else start
     model = folder.with_name(folder.name.removesuffix(".run"))
-    mend = "repair it, or remove it and train without what it tells"
+    mend = "repair it, or remove it and train without its information"
     return read_json(folder / CARD_NAME, mend) or read_json(model / CARD_NAME, mend)
 
 
 def told_start(spec: TrainSpec, dataset: Dataset) -> dict[str, Any]:
-    """Return what the card tells of the model started from; {} for none.
+    """Return what the card records on the model started from; {} for none.
 
     "started_from" is its name, "start_learned_from" the titles of the data that it and the models
     before it learned from, and "start_saw_this_data" whether one of them is this data set, by
@@ -113,7 +113,7 @@ def start_in_words(told: Mapping[str, Any]) -> str:
         return ""
     name, titles = told["started_from"], told["start_learned_from"]
     if not titles:
-        return f"the starting model {name} does not tell what it learned from"
+        return f"what the starting model {name} learned from is not recorded"
     learned = f"the starting model {name} learned from {', '.join(titles)}"
     return learned + (", so it may have seen them" if told.get("start_saw_this_data") else "")
 

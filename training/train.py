@@ -251,7 +251,7 @@ def _name_of(card: Mapping[str, Any]) -> str:
 
 
 def _told_training(recipe: Recipe, epochs: int) -> dict[str, Any]:
-    """Return what the card tells of the training."""
+    """Return what the card records on the training."""
     spec = recipe.spec
     told: dict[str, Any] = {
         "preset": recipe.preset.name, "network": asdict(recipe.network),

@@ -4,9 +4,9 @@
     python scripts/aerial/make_data.py NADIR AEROSCAPES OUTPUT
 
 NADIR is a folder of sets seen from above, each with images/ and masks/ whose values nadir.csv
-explains; AEROSCAPES is the data set in its official layout. Places are kept together: a number of
-naip, a square of map tiles of oam, a stretch of coast of dunes, an hour of flight of obx, a tile
-of dubai. What is prepared already stays.
+explains, and frames/ without masks; AEROSCAPES is the data set in its official layout. Places are
+kept together: a number of naip, a square of map tiles of oam, a stretch of coast of dunes, an hour
+of flight of obx, a tile of dubai. What is prepared already stays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
@@ -26,6 +28,8 @@ from training.commands import ConsoleProgress  # noqa: E402
 from training.prepare import prepare  # noqa: E402
 from training.prepare_spec import PrepareSpec  # noqa: E402
 
+AT_SEA = ("110", "115", "116")
+"""Sites of AeroScapes where boats lie in water."""
 CLASSES = (
     "vegetation#4c9a2a", "tree#0b5d1e", "road#6c7a89", "building#d9572b", "water#2e86c1",
     "bare#d9b382",
@@ -113,10 +117,34 @@ def make_nadir(name: str, source: Path, output: Path) -> None:
 
 
 def make_aeroscapes(source: Path, output: Path) -> None:
-    """Prepare AeroScapes by its lists, which split by site."""
+    """Prepare AeroScapes by its lists, which split by site, without its sites at sea.
+
+    Background is water there, and never elsewhere.
+    """
+    names = sorted(path.stem for path in (source / "SegmentationClass").glob("*.png"))
+    only = output.with_suffix(".names.txt")
+    ashore = [f"{name}\n" for name in names if not name.startswith(AT_SEA)]
+    only.write_text("".join(ashore), encoding="utf-8")
     spec = PrepareSpec(
         str(source), str(output), reader="aeroscapes", label_table=str(HERE / "aeroscapes.csv"),
-        classes=CLASSES, gsd=0.03,
+        classes=CLASSES, only=str(only), gsd=0.03,
+    )  # fmt: skip
+    prepare(spec, ConsoleProgress())
+
+
+def make_frames(source: Path, output: Path) -> None:
+    """Prepare drone frames without labels, of which is known only what they do not show."""
+    masks = output.with_suffix(".masks")
+    masks.mkdir(exist_ok=True)
+    for path in sorted(source.glob("*.jpg")):
+        with Image.open(path) as image:
+            value = 1 if path.name.startswith("caliterra") else 2
+            Image.new("L", image.size, value).save(masks / f"{path.stem}.png")
+    spec = PrepareSpec(
+        str(source), str(output), labels=str(masks), label_table=str(HERE / "frames.csv"),
+        classes=("building#d9572b", "water#2e86c1"), split="random", fractions=(0.85, 0.15),
+        gsd=0.02, title="frames", license="CC0-1.0",
+        citation="D. Baldwin (Caliterra) and others, samples of OpenDroneMap",
     )  # fmt: skip
     prepare(spec, ConsoleProgress())
 
@@ -130,6 +158,8 @@ def main(nadir: str, aeroscapes: str, output: str) -> None:
             make_nadir(name, Path(nadir) / name, folder / name)
     if not (folder / "aeroscapes" / "dataset.json").is_file():
         make_aeroscapes(Path(aeroscapes), folder / "aeroscapes")
+    if not (folder / "frames" / "dataset.json").is_file():
+        make_frames(Path(nadir) / "frames", folder / "frames")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_the_course_s_sums_are_warned_of(shares, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["--thresholds", "tree=0.3"], 2, "'tree', which no input tells"),
+        (["--thresholds", "tree=0.3"], 2, "'tree', which no input has"),
         (["--unknown-threshold", "3"], 2, "from 0 to 1"),
         (["--class-names", "a"], 2, "have 4 bands"),
         (["--confidence", "/gone/c.tif"], 6, "There is no folder /gone"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from PIL import Image
 from tests.toy_cli import environment
 from tests.toy_rasters import TRANSFORM, UTM, read_raster, write_raster
 from unet_segmenter import cli
-from unet_segmenter.engine import majority, majority_job
+from unet_segmenter.engine import majority, majority_job, output_layers
 from unet_segmenter.engine.components import label_components
-from unet_segmenter.engine.errors import Cancelled, JobError
+from unet_segmenter.engine.errors import Cancelled, JobError, OutputError
 from unet_segmenter.engine.legend import ClassLook, attribute_table
 from unet_segmenter.engine.majority import majority_filter
 from unet_segmenter.engine.progress import SilentProgress
@@ -196,13 +197,26 @@ def test_areas_that_nothing_can_take_up_are_told(tmp_path: Path) -> None:
     progress = SilentProgress()
     result = run_majority_filter(job, progress)
     assert result.too_small_pixels == 3
-    assert progress.messages == [
-        (
-            "warning",
-            "3 pixels stay in areas smaller than MIN_AREA: none of these has a larger area beside "
-            "it that could take it up.",
+    words = (
+        "3 pixels stay in areas smaller than MIN_AREA: none of these has a larger area beside it "
+        "to be merged into."
+    )
+    assert progress.messages == [("warning", words)]
+    assert result.warnings == (words,)
+
+
+def test_a_disk_that_is_full_when_the_map_is_written_is_reported_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(output_layers, "_write_sidecars", full)
+    source = write_classes(tmp_path / "classes.tif", np.array([[1, 1, 2, 255]], np.uint8))
+    with pytest.raises(OutputError, match="No space left on device"):
+        run_majority_filter(
+            MajorityFilterJob(str(source), str(tmp_path / "s.tif"), 1), SilentProgress()
         )
-    ]
 
 
 def test_a_sieved_real_mask_has_no_area_that_is_too_small(

@@ -175,7 +175,7 @@ def test_a_cancelled_run_goes_on_from_its_blocks_and_says_so(
     result = segment(small, tmp_path / "m.tif", toy_unet, progress, block_size=32)
     assert (result.resumed_blocks, result.blocks) == (4, 9)
     assert progress.steps[0] == (4, 9)
-    assert any("Taking up 4 finished blocks" in text for _, text in progress.messages)
+    assert any("with 4 finished blocks" in text for _, text in progress.messages)
     segment(small, tmp_path / "again.tif", toy_unet, block_size=32)
     assert (tmp_path / "m.tif").read_bytes() == (tmp_path / "again.tif").read_bytes()
 

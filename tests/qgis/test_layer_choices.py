@@ -66,6 +66,21 @@ def test_additional_nodata_values_and_a_crs_reach_the_job(
     assert job["crs"] == "EPSG:32650"
 
 
+@pytest.mark.parametrize(
+    ("name", "image", "labels"),
+    [("preparedataset", "RASTER", "LABELS"), ("trainmodel", "IMAGE", "POLYGONS")],
+)
+def test_they_reach_the_jobs_that_learn_from_an_image(
+    name, image, labels, run, stub_engine, feedback, layer, polygons, tmp_path
+):
+    for band in (1, 2, 3):
+        layer.dataProvider().setUserNoDataValue(band, [QgsRasterRange(0, 0)])
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32650"))
+    given = {image: layer.id(), labels: polygons, "FIELD": "kind", "NODATA": "255"}
+    assert run(name, **given, OUTPUT=str(tmp_path / "out")) is not None
+    assert (feedback.job()["nodata"], feedback.job()["crs"]) == ([0, 255], "EPSG:32650")
+
+
 @pytest.mark.parametrize("name", ["segment", "landcover", "refine"])
 def test_a_layer_that_nobody_touched_says_nothing(
     name, run, stub_engine, feedback, layer, raster, tmp_path

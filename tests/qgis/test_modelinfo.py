@@ -79,7 +79,7 @@ def test_a_model_outside_the_library_is_read_from_its_folder(run, tmp_path):
     page = tmp_path / "card.html"
     results, _ = run(MODEL_FILE=str(folder), OUTPUT=str(page))
     assert results["NAME"] == "mine"
-    assert "tells nothing about the training" in page.read_text(encoding="utf-8")
+    assert "says nothing about the training" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

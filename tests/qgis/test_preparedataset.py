@@ -42,6 +42,22 @@ def test_a_raster_with_polygons_becomes_a_job_with_files(
     assert results["LEAK_SHARE"] == 0.25
 
 
+def test_chips_may_be_as_large_as_the_raster_and_its_labels_allow(
+    run, stub_engine, feedback, raster, polygons, tmp_path
+):
+    given = {"RASTER": raster, "LABELS": polygons, "FIELD": "kind", "CHIP_SIZE": 0}
+    assert run("preparedataset", **given, OUTPUT=str(tmp_path / "set")) is not None
+    assert feedback.job()["chip"] == 0
+
+
+def test_labels_may_leave_questions_open(run, stub_engine, feedback, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("value,is,is_not\n1,tree,\n")
+    given = {"SOURCE": "folders", "FOLDER": str(tmp_path), "LABEL_TABLE": str(table)}
+    assert run("preparedataset", **given, OUTPUT=str(tmp_path / "set")) is not None
+    assert feedback.job()["label_table"] == str(table)
+
+
 def test_folders_become_a_job(run, stub_engine, feedback, tmp_path):
     (tmp_path / "in" / "masks").mkdir(parents=True)
     run(

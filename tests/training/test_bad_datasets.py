@@ -183,6 +183,6 @@ def test_a_csv_of_groups_without_its_columns_is_named(tmp_path):
 
 def test_a_split_that_the_format_cannot_give_is_refused(tmp_path):
     root = write_folder_set(tmp_path / "plain")
-    for split, words in (("groups", "tells no groups"), ("lists", "has no lists of its own")):
+    for split, words in (("groups", "has no groups"), ("lists", "has no lists of its own")):
         with pytest.raises(JobError, match=words):
             prepare(PrepareSpec(str(root), str(tmp_path / "out"), split=split), SilentProgress())

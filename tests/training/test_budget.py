@@ -75,7 +75,7 @@ def test_an_interrupted_run_goes_on_with_the_time_that_is_left(tmp_path):
         fit(network(), _many, frames(), OPEN, tmp_path, clock, budget=Budget(2, clock, clock))
     again = Steps()
     state = fit(network(), _many, frames(), OPEN, tmp_path, again, budget=Budget(2, again, again))
-    assert "taken up after epoch 4" in again.text()
+    assert "resumed after epoch 4" in again.text()
     assert len(again.steps) == 120 - 20 - 36, "36 s were spent in four whole epochs"
     assert state.status == OUT_OF_TIME
 

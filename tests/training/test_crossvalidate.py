@@ -53,7 +53,7 @@ def results(spec):
     listener = Listener()
     found = crossvalidate(spec, listener)
     assert "fold 1: done before" in listener.text()
-    assert "taken up after epoch 1 of 2" in listener.text()
+    assert "resumed after epoch 1 of 2" in listener.text()
     return found
 
 

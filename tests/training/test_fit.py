@@ -242,7 +242,7 @@ def test_squashing_takes_masks_by_nearest_and_keeps_the_image_s_type():
         ({"class_weights": (1.0, 0.0)}, "class weights"),
         ({"class_weights": (1.0, np.inf)}, "class weights must be above 0 and finite"),
         ({"class_weights": (2.0,)}, "'dice\\+bce' weighs classes against each other"),
-        ({"class_weights": (2.0, 1.0), "loss": "course-dice"}, "knows no class weights"),
+        ({"class_weights": (2.0, 1.0), "loss": "course-dice"}, "does not support class weights"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(changes, message):

@@ -224,7 +224,7 @@ def test_the_labelled_share_and_the_polygons_of_each_side_are_told_and_few_are_w
     page = (tmp_path / "out" / "report.html").read_text()
     assert words.replace("class", "Class").replace("'", "&#x27;") in page
     assert f"by polygons ({rows['train']['polygons']} train" in page
-    assert "samples only: what no polygon covers neither teaches nor counts" in page
+    assert "samples only: pixels outside the polygons are ignored" in page
 
 
 def test_one_class_without_a_negative_is_warned_of(raster, tmp_path):

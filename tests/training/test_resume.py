@@ -53,7 +53,7 @@ def test_a_fit_ended_by_sigkill_resumes_to_the_same_curve(tmp_path):
     began = time.time()
     fit(network(dropout=0.2, seed=99), batches, frames(), PLAN, tmp_path / "cut", listener)
     assert time.time() - began < 60
-    assert "taken up after epoch 2 of 3" in listener.text()
+    assert "resumed after epoch 2 of 3" in listener.text()
     whole, resumed = (read_history(tmp_path / name) for name in ("whole", "cut"))
     for key in ("epoch", "loss", "val_loss", "mean_iou", "score", "rate"):
         expected = [row[key] for row in whole]

@@ -78,7 +78,7 @@ def test_a_run_out_of_time_is_exported_and_goes_on_with_the_same_call(data, tmp_
     assert len(history.read_text().splitlines()) == 1 + 1
     listener = Listener()
     train(replace(short, minutes=None), listener)
-    assert "taken up after epoch 1 of 2" in listener.text()
+    assert "resumed after epoch 1 of 2" in listener.text()
     assert len(history.read_text().splitlines()) == 1 + 2
     assert ModelCard.load(tmp_path / "short").details["training"]["epochs_done"] == 2
 
@@ -126,7 +126,7 @@ def test_a_cancelled_training_can_be_finished_with_what_it_has(data, tmp_path):
     assert "nothing to do" in again.text()
     more = Listener()
     train(replace(spec, finish=False), more)
-    assert "taken up after epoch 1 of 4" in more.text(), "a finish is no end of the training"
+    assert "resumed after epoch 1 of 4" in more.text(), "a finish is no end of the training"
 
 
 def test_a_hot_start_from_a_model_of_the_library_is_told_and_learns_on(trained, data, tmp_path):

@@ -45,7 +45,7 @@ def run(options: Namespace) -> None:
     network = OpenModel(card, options.runtime)
     whole, card = card, with_classes_of(dataset, card)
     if others := [cls.name for cls in whole.classes if cls not in card.classes]:
-        print(f"not scored, as the data set does not tell of it: {', '.join(others)}")
+        print(f"not scored, as the data set does not label them: {', '.join(others)}")
     evaluation = evaluate(network, card, dataset, samples, options.tolerance)
     print(table(evaluation.metrics()))
     if options.output is not None:
@@ -56,4 +56,4 @@ def run(options: Namespace) -> None:
         page = write_evaluation(
             evaluation, network, card, dataset, options.output, told, options.worst
         )
-        print(f"look at {page}")
+        print(f"report: {page}")

@@ -28,4 +28,4 @@ def run(options: Namespace) -> None:
     print(balance_table(dataset))
     leak = dataset.details["split"]["leak"]
     print(f"near-copies across the split: {leak['share']:.1%} of the samples held out")
-    print(f"look at {dataset.folder / 'report.html'}")
+    print(f"report: {dataset.folder / 'report.html'}")

@@ -161,12 +161,12 @@ class GeoChips:
 
     @property
     def plan_notes(self) -> tuple[str, ...]:
-        """What a report should tell of planned chips."""
+        """Sentences of the report on chips whose size was chosen automatically."""
         if self._plan is None:
             return ()
         return (
             f"blocks of about {self._plan.side} px, as large as leaves each side some of every "
-            f"class; within {self._plan.gap} px of another side labels neither teach nor count, "
+            f"class; within {self._plan.gap} px of another side labels are ignored, "
             "and chips show a block's surroundings without their labels",
         )
 

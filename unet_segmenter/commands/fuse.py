@@ -51,7 +51,7 @@ def add_fusion_arguments(parser: argparse.ArgumentParser) -> None:
         add(f"--{name}", help=text)
     add("--probability-type", choices=PROBABILITY_TYPES, default="uint8", help="its data type")
     add("--block-size", type=int, help="side in px of what a block writes")
-    add("--no-resume", action="store_true", help="start anew instead of taking up an old run")
+    add("--no-resume", action="store_true", help="start anew instead of resuming an old run")
     add("--quiet", action="store_true", help="no progress bar")
 
 

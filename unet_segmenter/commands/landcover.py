@@ -5,28 +5,17 @@ from __future__ import annotations
 
 import argparse
 
-from ..engine.crf_settings import CrfSettings
 from ..engine.job import PRECISIONS, RUNTIMES
 from ..engine.landcover_job import CRF_CHOICES
 from ..engine.model_library import DEFAULT_MODEL
 from ..engine.refine_job import UNKNOWN
 from ..runners import in_process
 from .fuse import add_fusion_arguments, fusion_values, tell_fusion
-from .terminal import NODATA_HELP, absolute, names, print_json, terminal_progress
+from .refine import CRF_FLAGS, SWITCH_HELP, add_crf_flags
+from .terminal import absolute, add_source_flags, names, print_json, terminal_progress
 
 HELP = "several models over a raster, fused and refined into one land-cover map"
 _UNKNOWN_TOLD = "; ".join(f"{name}: {text}" for name, text in UNKNOWN.items())
-
-# Parameters of the CRF: flag and field of the job -> type and help.
-CRF_PARAMETERS: dict[str, tuple[type, str]] = {
-    "sxy": (float, "reach in px of the CRF's pull between pixels of like colour"),
-    "srgb": (float, "difference of colour, of 255, that it bears"),
-    "compat": (float, "its strength"),
-    "sxy_gaussian": (float, "reach in px of the pull that knows no colour"),
-    "compat_gaussian": (float, "its strength"),
-    "iterations": (int, "most steps of the CRF"),
-    "gt_prob": (float, "probability that a fused class is right, where the CRF starts from it"),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,15 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("input", help="raster to map")
     add("output", help="class raster to write (uint8; 0 = unknown, 255 = nodata)")
     add("--models", nargs="+", default=[DEFAULT_MODEL], help="names, folders or files of models")
-    add("--classes", nargs="+", default=[], help="classes wanted, whichever model tells them")
+    add("--classes", nargs="+", default=[], help="classes wanted, whichever model maps them")
     add(
         "--bands",
         nargs="+",
         default=[],
         help="the raster's bands (from 1) in the models' order; or a list a model: 1,2,3 4,3,2",
     )
-    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE", help=NODATA_HELP)
-    add("--crs", help="CRS of the image, as EPSG:n, where its file has none, or a wrong one")
+    add_source_flags(parser)
     add(
         "--extent",
         nargs=4,
@@ -58,11 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"refine by a dense CRF. {choices} (%(default)s; without a word: %(const)s)",
     )  # fmt: skip
     add("--no-crf", dest="crf", action="store_const", const="no", help="the same as --crf no")
-    for name, (kind, text) in CRF_PARAMETERS.items():
-        flag = f"--{name.replace('_', '-')}"
-        add(flag, type=kind, default=getattr(CrfSettings, name), help=f"{text} (%(default)s)")
+    add_crf_flags(parser)
     add("--unknown", choices=tuple(UNKNOWN), default="keep", help=f"for the CRF; {_UNKNOWN_TOLD}")
-    add("--switch-share", type=float, default=0.5, help="change of a class that is warned of")
+    add("--switch-share", type=float, default=0.5, help=SWITCH_HELP)
     add("--majority-radius", type=int, default=0, help="radius in px of the majority filter")
     add("--runtime", choices=RUNTIMES, default="auto", help="what runs the networks")
     add("--precision", choices=PRECISIONS, default="auto", help="arithmetic of the networks")
@@ -73,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Map and tell what was made."""
-    same = ("aoi", "crf", *CRF_PARAMETERS, "unknown", "majority_radius", "switch_share", "runtime",
+    same = ("aoi", "crf", *CRF_FLAGS, "unknown", "majority_radius", "switch_share", "runtime",
             "precision", "tta", "halo")  # fmt: skip
     values = {
         "input": absolute(options.input),

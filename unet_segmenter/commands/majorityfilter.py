@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--band", type=int, default=1, help="band of the input (default: %(default)s)")
     add("--block-size", type=int, metavar="PX", help="smaller blocks need less memory")
-    add("--no-resume", action="store_true", help="start anew after an interrupted run")
+    add("--no-resume", action="store_true", help="start anew instead of resuming an old run")
     add("--quiet", action="store_true", help="no progress bar")
 
 

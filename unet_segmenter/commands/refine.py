@@ -9,20 +9,21 @@ from typing import Any
 from ..engine.crf_settings import SOLVERS, CrfSettings
 from ..engine.refine_job import UNKNOWN
 from ..runners import in_process
-from .terminal import NODATA_HELP, absolute, print_json, terminal_progress
+from .terminal import absolute, add_source_flags, print_json, terminal_progress
 
 HELP = "a map by the image that it was made from, with a dense CRF"
 
-# Field of `CrfSettings`, and flag -> type and help.
+# Field of `CrfSettings`, and flag, here and in `landcover` -> type and help.
 CRF_FLAGS: dict[str, tuple[type, str]] = {
-    "sxy": (float, "how far in px pixels of like colour pull each other"),
-    "srgb": (float, "how like in colour they must be, of a value range of 255"),
-    "compat": (float, "how strongly they pull"),
-    "sxy_gaussian": (float, "reach in px of the kernel that knows no colour"),
-    "compat_gaussian": (float, "strength of the kernel that knows no colour"),
-    "iterations": (int, "most steps of the inference"),
-    "gt_prob": (float, "probability that a label given is right"),
+    "sxy": (float, "CRF: how far in px pixels of similar colour pull each other"),
+    "srgb": (float, "CRF: how similar in colour they must be, in units of 255 for the value range"),
+    "compat": (float, "CRF: how strongly they pull"),
+    "sxy_gaussian": (float, "CRF: reach in px of the second pull, which ignores colour"),
+    "compat_gaussian": (float, "CRF: strength of the second pull"),
+    "iterations": (int, "CRF: most steps of the inference"),
+    "gt_prob": (float, "CRF: probability that a class is right, where it starts from classes"),
 }
+SWITCH_HELP = "warn of classes that lose or gain a larger share (default: %(default)s)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,25 +35,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--labels", help="class raster to refine; give either it or --probability")
     add("--label-band", type=int, default=1, help="its band (default: %(default)s)")
     add("--bands", nargs="+", type=int, default=[], help="bands of the image (default: all)")
-    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE", help=NODATA_HELP)
-    add("--crs", help="CRS of the image, as EPSG:n, where its file has none, or a wrong one")
+    add_source_flags(parser)
     low_high = ("LOW", "HIGH")
     add("--value-range", nargs=2, type=float, default=[], metavar=low_high,
         help="values of the image that stand for black and white")  # fmt: skip
-    for name, (kind, text) in CRF_FLAGS.items():
-        default = getattr(CrfSettings, name)
-        flag = "--" + name.replace("_", "-")
-        add(flag, type=kind, default=default, help=f"{text} (default: %(default)s)")
+    add_crf_flags(parser)
     told = "; ".join(f"{name}: {text}" for name, text in UNKNOWN.items())
     add("--unknown", choices=tuple(UNKNOWN), default="fill", help=f"of a class raster: {told}")
     add("--unknown-threshold", type=float, help="of probabilities: below it a pixel is unknown")
-    add("--switch-share", type=float, default=0.5,
-        help="warn of classes that lose or gain more (default: %(default)s)")  # fmt: skip
+    add("--switch-share", type=float, default=0.5, help=SWITCH_HELP)
     add("--align", action="store_true", help="warp a map on another grid to the image's")
     add("--solver", choices=tuple(SOLVERS), default="lattice", help="default: %(default)s")
     add("--block-size", type=int, help="side in px of what a block writes")
-    add("--no-resume", action="store_true", help="start anew instead of taking up an old run")
+    add("--no-resume", action="store_true", help="start anew instead of resuming an old run")
     add("--quiet", action="store_true", help="no progress bar")
+
+
+def add_crf_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare the numbers of the CRF."""
+    for name, (kind, text) in CRF_FLAGS.items():
+        default = getattr(CrfSettings, name)
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(flag, type=kind, default=default, help=f"{text} (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import argparse
 from ..engine.job import PRECISIONS, PROBABILITY_TYPES, RUNTIMES, JobResult, JobSpec
 from ..engine.model_library import DEFAULT_MODEL
 from ..runners import in_process
-from .terminal import NODATA_HELP, absolute, names, print_json, terminal_progress
+from .terminal import absolute, add_source_flags, names, print_json, terminal_progress
 
 HELP = "one model over a raster"
 
@@ -22,8 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model-file", help="a model's folder or file; wins over --model")
     add("--classes", nargs="+", default=[], help="classes wanted; one gives a binary mask 0/1")
     add("--bands", nargs="+", type=int, help="the raster's bands (from 1) in the model's order")
-    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE", help=NODATA_HELP)
-    add("--crs", help="CRS of the image, as EPSG:n, where its file has none, or a wrong one")
+    add_source_flags(parser)
     add(
         "--extent",
         nargs=4,
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--block-size", type=int, help="side in px of what a block writes")
     add("--batch", type=int, help="blocks a call of the network")
     add("--halo", type=int, help="context in px around a block (default: the model's)")
-    add("--no-resume", action="store_true", help="start anew instead of taking up an old run")
+    add("--no-resume", action="store_true", help="start anew instead of resuming an old run")
     add("--quiet", action="store_true", help="no progress bar")
 
 

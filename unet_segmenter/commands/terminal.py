@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -17,6 +18,7 @@ from ..engine import output_paths
 from ..engine.errors import Cancelled
 from ..engine.name_lists import split_list, split_names
 from ..engine.progress import Level
+from ..engine.rasters.options import CRS_HELP, NODATA_HELP
 
 SECONDS_TO_STOP = 1.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -179,11 +181,11 @@ def _heard(on_signal: Callable[[], None]) -> Iterator[None]:
         hears.close()
 
 
-NODATA_HELP = (
-    "values that are no data, beside the file's own. A value that data can have, such as 0 in a "
-    "photograph, marks the collar: pixels that hold it in all bands and are connected with the "
-    "image's edge. To know them costs a pass over the image"
-)
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare --nodata and --crs, which every command that maps an image has."""
+    add = parser.add_argument
+    add("--nodata", nargs="+", type=float, default=[], metavar="VALUE", help=NODATA_HELP)
+    add("--crs", help=CRS_HELP)
 
 
 def names(parts: Sequence[str]) -> tuple[str, ...]:

@@ -92,9 +92,9 @@ def unfinished_map(
     signature : dict
         Everything that decides the pixels, as JSON values.
     progress : Progress
-        Is told of blocks that are taken up.
+        Receives a message on blocks that are reused.
     resume : bool
-        Whether to take up, and to leave, blocks of an interrupted run.
+        Whether to reuse blocks of an interrupted run, and to keep them after an interruption.
     pixels : int, optional
         How many pixels of each band the run will write at most; all of them by default.
 
@@ -109,7 +109,7 @@ def unfinished_map(
             if store.finished:
                 progress.log(
                     "info",
-                    f"Taking up {len(store.finished)} finished blocks of an interrupted run.",
+                    f"Resuming an interrupted run, with {len(store.finished)} finished blocks.",
                 )
             yield store
     except BaseException:
@@ -147,7 +147,7 @@ def fill(
         From what `batch` blocks need (the last time from fewer) to their arrays (bands, H, W) by
         layer, of the written windows; called by `concurrency` threads at once.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
     region : PixelWindow
         What the store holds, on the grid of the blocks.
     concurrency : int

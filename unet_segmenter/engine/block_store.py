@@ -70,7 +70,7 @@ class BlockStore:
     signature : dict
         Everything that decides the pixels; blocks of a run with another one are discarded.
     resume : bool
-        Whether to take up blocks of an interrupted run.
+        Whether to reuse blocks of an interrupted run.
     pixels : int, optional
         How many pixels of each band the run will write at most; all of them by default.
 

@@ -119,7 +119,7 @@ def check_resolution(source: RasterSource, card: ModelCard) -> list[str]:
     Raises
     ------
     InputError
-        If pixels are more than three times as large, or as small, as any that the model knows.
+        If pixels are more than three times as large, or as small, as any of the model's.
     """
     size = source.grid.pixel_size()
     if size is None:

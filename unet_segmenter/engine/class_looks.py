@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names and colours of the classes of a class raster, as the raster tells them."""
+"""Names and colours of the classes of a class raster, from the raster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNKNOWN = ClassLook(UNKNOWN_VALUE, "unknown", "#f2f2f2")
 
 @dataclass(frozen=True)
 class RasterLegend:
-    """What a class raster tells of its classes.
+    """What a class raster records on its classes.
 
     Parameters
     ----------

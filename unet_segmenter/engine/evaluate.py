@@ -48,7 +48,7 @@ def run_evaluate(job: EvaluateJob, progress: Progress) -> EvaluateResult:
     job : EvaluateJob
         What to compare.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
 
     Raises
     ------

@@ -68,7 +68,7 @@ def finish(done: FinishedMap, store: BlockStore, progress: Progress, threads: in
     store : BlockStore
         Its blocks, all of them finished.
     progress : Progress
-        Is told which file is being written.
+        Is notified which file is being written.
     threads : int
         Threads for compression.
 

@@ -165,7 +165,7 @@ def plan_fusion(sources: Sequence[ClassSource], choice: FusionChoice) -> Fusion:
     several = [name for name, places in groups.items() if len(places) > 1]
     if several:
         warnings.append(
-            f"Several inputs tell {', '.join(several)}; the highest of their probabilities counts."
+            f"Several inputs have {', '.join(several)}; the highest of their probabilities counts."
         )
     limits = _thresholds(groups, sources, choice)
     classes = tuple(
@@ -270,7 +270,7 @@ def _refuse_unknown(what: str, wanted: Sequence[str], names: Sequence[str]) -> N
     unknown = [name for name in wanted if name not in names]
     if unknown:
         raise JobError(
-            f"{what} names {', '.join(map(repr, unknown))}, which no input tells; the classes are "
+            f"{what} names {', '.join(map(repr, unknown))}, which no input has; the classes are "
             f"{join_names(names)}."
         )
 

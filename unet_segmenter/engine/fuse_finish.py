@@ -112,7 +112,7 @@ def finish_fusion(
     store : BlockStore
         Its blocks, all of them finished.
     progress : Progress
-        Is told which file is being written.
+        Is notified which file is being written.
     threads : int
         Threads for compression.
 

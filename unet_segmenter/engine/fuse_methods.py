@@ -56,7 +56,7 @@ class FusionRules:
         For each class the channel of the class that contains it, None where none does; empty
         where no class contains another. A part takes a pixel only from its whole, and only where
         it reaches its own threshold; with the method "priority" it comes just before its whole,
-        unless `priority` names it. "course_sum" knows no parts.
+        unless `priority` names it. "course_sum" ignores parts.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class FusionRules:
 
     @property
     def limits(self) -> tuple[float, ...]:
-        """Probability from which each class claims a pixel, the unknown threshold minded."""
+        """Probability from which each class claims a pixel, no lower than the unknown threshold."""
         least = max(self.unknown_threshold or 0.0, _ABOVE_NOTHING)
         return tuple(max(limit, least) for limit in self.thresholds)
 

@@ -18,7 +18,7 @@ _WITHOUT_INFLUENCE = ("summary", "resume")
 
 
 class JsonValues:
-    """A dataclass that can be told as JSON."""
+    """A dataclass that can be written as JSON."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

@@ -196,7 +196,7 @@ def plan_landcover(job: LandcoverJob, source: ImageSource, library: ModelLibrary
     if crf and fusion.rules.method != "argmax" and crf.gt_prob * values <= 1:
         raise JobError(
             f"GT_PROB must be above 1/{values}, as the map has {values} classes: with "
-            f"{crf.gt_prob:g} a class would speak against itself."
+            f"{crf.gt_prob:g} each label would count against its own class."
         )
     return LandcoverPlan(
         cards=cards,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is told of a model, in one wording for the command line and for QGIS."""
+"""The description of a model, in one wording for the command line and for QGIS."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def write_layers(
     tags : dict
         Metadata of every raster.
     progress : Progress
-        Is told which file is being written.
+        Is notified which file is being written.
     threads : int
         Threads for compression.
 

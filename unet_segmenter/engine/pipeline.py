@@ -50,7 +50,7 @@ from .staged_network import Reader, StagedNetwork
 from .tiling import Block, BlockGrid
 
 # Side in px of what a block writes. Larger blocks pay less for their halo and more memory:
-# `make bench` tells both.
+# `make bench` prints both.
 DEFAULT_BLOCK_SIZE = 1024
 
 
@@ -87,7 +87,7 @@ def run_job(job: JobSpec, progress: Progress, library: ModelLibrary | None = Non
     job : JobSpec
         What to do.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
     library : ModelLibrary, optional
         Where models are looked up by name; the default library if not given.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What made a map: models, files of weights, runtimes and bands, told alike by all outputs."""
+"""What made a map: models, files of weights, runtimes and bands, written alike into all outputs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def provenance(source: str, models: Sequence[Ran]) -> dict[str, str]:
         The raster that was mapped.
     models : sequence of Ran
         What mapped it. Items of several models are joined by "; ", in this order; RUNTIME and
-        PRECISION are told once where all have one.
+        PRECISION are written once where all have one.
     """
     items = {
         "BANDS": [",".join(map(str, one.bands)) for one in models],

@@ -115,7 +115,7 @@ def refine(
     if image.shape[:2] != unary.shape[:2] or valid.shape != unary.shape[:2]:
         raise ValueError(f"shapes differ: {image.shape}, {unary.shape}, {valid.shape}")
     if unary.shape[2] < 2:
-        raise ValueError("a single class has nothing to be told from")
+        raise ValueError("a single class has no other class to compete with")
     wanted, used = _inferred(unary, valid, settings.halo, core)
     if not wanted.any():
         return unary

@@ -238,7 +238,7 @@ def _label_map(job: RefineJob, source: RasterSource, legend: RasterLegend) -> Ma
     if job.gt_prob * len(values) <= 1:
         raise JobError(
             f"GT_PROB must be above 1/{len(values)}, as {job.map} has {len(values)} classes: with "
-            f"{job.gt_prob:g} a label would speak against itself."
+            f"{job.gt_prob:g} each label would count against its own class."
         )
     return MapSource(
         source,

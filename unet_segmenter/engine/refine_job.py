@@ -16,7 +16,7 @@ from .rasters.options import SourceOptions, check_nodata
 # What becomes of the 0 of a class raster -> what it means, in a line.
 UNKNOWN: dict[str, str] = {
     "fill": "pixels of value 0 are unsure: the classes around them decide",
-    "keep": "0 is a class of its own, which may grow and shrink",
+    "keep": "0 is treated as a class, which may grow and shrink",
 }
 
 
@@ -207,7 +207,7 @@ def switch_warnings(changes: tuple[ClassChange, ...], share: float) -> list[str]
                 part = f" ({pixels / change.before:.0%})" if change.before else ""
                 found.append(
                     f"The class {change.name} had {change.before:,} pixels and {verb} "
-                    f"{pixels:,}{part}. Look at both maps; a smaller COMPAT or SXY changes less."
+                    f"{pixels:,}{part}. Compare both maps; a smaller COMPAT or SXY changes less."
                 )
     return found
 

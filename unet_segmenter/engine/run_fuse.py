@@ -41,7 +41,7 @@ def run_fuse(job: FuseJob, progress: Progress) -> FuseResult:
     job : FuseJob
         What to do.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
 
     Raises
     ------

@@ -67,7 +67,7 @@ def run_landcover(
     job : LandcoverJob
         What to do.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
     library : ModelLibrary, optional
         Where models are looked up by name; the default library if not given.
 

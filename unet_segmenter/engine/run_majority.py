@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..version import plugin_version
 from .block_flow import stop_if
 from .block_job import Arrays, check_outputs, fill, unfinished_map
-from .block_store import BlockStore, Layer
+from .block_store import BlockStore, Layer, os_errors_told
 from .class_looks import RasterLegend
 from .components import strips_of
 from .errors import JobError
@@ -61,7 +61,7 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
     job : MajorityFilterJob
         What to do.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
 
     Raises
     ------
@@ -78,7 +78,9 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
         blocks = BlockGrid.cover(
             source.grid.shape, job.block_size or DEFAULT_BLOCK_SIZE, job.radius, 1
         )
-        warnings = (_MEDIAN_WARNING,) if job.method == "median" and job.radius else ()
+        warnings: tuple[str, ...] = (
+            (_MEDIAN_WARNING,) if job.method == "median" and job.radius else ()
+        )
         for warning in warnings:
             progress.log("warning", warning)
         with unfinished_map(
@@ -94,20 +96,21 @@ def run_majority_filter(job: MajorityFilterJob, progress: Progress) -> MajorityF
                 _filter(job, source, blocks, store, progress, cores)
             sieved = _sieve(job, store, metric, progress)
             if sieved.kept:
-                progress.log(
-                    "warning",
+                warnings += (
                     f"{sieved.kept:,} pixels stay in areas smaller than MIN_AREA: none of these "
-                    "has a larger area beside it that could take it up.",
+                    "has a larger area beside it to be merged into.",
                 )
+                progress.log("warning", warnings[-1])
             changed = _changed(job, source, store, progress)
             counts = histogram(store, "OUTPUT")
             legend = RasterLegend.of(source, job.band)
             looks = legend.looks(np.flatnonzero(counts[:NODATA_VALUE]).tolist())
             meanings = {"OUTPUT": LayerMeaning(("class",), looks)}
-            made = write_layers(
-                store, job.outputs(), meanings, source.grid, _tags(job), progress, cores
-            )
-            publish(made, store.inputs)
+            with os_errors_told(store.folder):
+                made = write_layers(
+                    store, job.outputs(), meanings, source.grid, _tags(job), progress, cores
+                )
+                publish(made, store.inputs)
             areas = class_areas(looks, counts, ground_areas(store, "OUTPUT", counts, source.grid))
     pixels, nodata = int(counts.sum()), int(counts[NODATA_VALUE])
     return MajorityFilterResult(

@@ -54,7 +54,7 @@ def run_refine(job: RefineJob, progress: Progress) -> RefineResult:
     job : RefineJob
         What to do.
     progress : Progress
-        Is told of every block, and asked whether to stop.
+        Is notified of every block, and asked whether to stop.
 
     Raises
     ------

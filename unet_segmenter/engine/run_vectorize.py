@@ -50,7 +50,7 @@ def run_vectorize(job: VectorizeJob, progress: Progress) -> VectorizeResult:
     job : VectorizeJob
         What to do.
     progress : Progress
-        Is told of every strip of the raster, and asked whether to stop.
+        Is notified of every strip of the raster, and asked whether to stop.
 
     Raises
     ------

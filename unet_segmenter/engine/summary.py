@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The HTML page that tells what a run made, of what, and how far to believe it."""
+"""The HTML page on what a run made, from what, and how reliable it is."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ $cover
 <table>
 $facts
 </table>
-<h2>How far to believe it</h2>
+<h2>Reliability</h2>
 <p>$trust</p>
 $metrics
 </body>

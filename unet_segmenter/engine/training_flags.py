@@ -18,6 +18,7 @@ from . import spec_texts
 from .errors import JobError
 from .name_lists import split_list, split_names
 from .output_paths import absolute
+from .rasters.options import CRS_HELP, NODATA_HELP
 from .training_choices import (
     AUTO,
     CALIBRATIONS,
@@ -105,14 +106,9 @@ def _titles(table: Mapping[str, str]) -> str:
 
 
 _GEO = (
-    Flag(
-        "--nodata",
-        "nodata",
-        "values of the image that are no data",
-        _many(type=float, metavar="VALUE"),
-    ),
-    Flag("--crs", "crs", "CRS of the image, as EPSG:n, where its file has none, or a wrong one"),
-)  # fmt: skip
+    Flag("--nodata", "nodata", NODATA_HELP, _many(type=float, metavar="VALUE")),
+    Flag("--crs", "crs", CRS_HELP),
+)
 """What both ways to learn from a raster share with mapping one."""
 
 PREPARE = (
@@ -122,13 +118,13 @@ PREPARE = (
     Flag("--areas", "areas", "polygons of the areas that are labelled whole", convert=absolute),
     Flag("--samples", "samples", "raster with polygons: was everything labelled (in the areas), or "
          "samples only? (auto: everything if there are areas)", {"choices": LABELLED}),
-    Flag("--bands", "bands", "of the raster, from 1", _many(type=int)),
+    Flag("--bands", "bands", "bands of the raster, from 1 (all but alpha)", _many(type=int)),
     *_GEO,
     Flag("--palette", "palette", "csv of class names with colours or numbers", convert=absolute),
     Flag("--label-table", "label_table", "csv of what each value of the masks is, is not, and "
          "leaves open", convert=absolute),
     Flag("--classes", "classes", "classes, or groups as green=grass,tree", _many(), _groups),
-    Flag("--ignore", "ignore", "classes that neither teach nor count", _many(), _split_names),
+    Flag("--ignore", "ignore", "classes to ignore in training and scores", _many(), _split_names),
     Flag("--only", "only", "file that lists the names to use, one a line", convert=absolute),
     Flag("--split", "split", "what stays together on one side", {"choices": (AUTO, *SPLITS)},
          lambda text: "" if text == AUTO else text),
@@ -147,22 +143,22 @@ PREPARE = (
          lambda text: list(spec_texts.size(text))),
     Flag("--min-labelled", "min_labelled", "least labelled share of a sample", _REAL),
     Flag("--min-positive", "min_positive", "least share of the classes", _REAL),
-    Flag("--seed", "seed", "of the draws (2026)", _WHOLE),
+    Flag("--seed", "seed", "seed of the split (2026)", _WHOLE),
     Flag("--gsd", "gsd", "ground sampling distance of the source, m", _REAL),
-    Flag("--title", "title", "of the data set"),
-    Flag("--license", "license", "of its images"),
-    Flag("--citation", "citation", "whom to cite"),
+    Flag("--title", "title", "title of the data set"),
+    Flag("--license", "license", "licence of its images"),
+    Flag("--citation", "citation", "how to cite it"),
     Flag("--overwrite", "overwrite", "replace an earlier prepared data set", _SWITCH),
 )  # fmt: skip
 """What to prepare, besides reader, source and output."""
 
 IMAGE = (
-    Flag("--polygons", "polygons", "what is what in the image", convert=absolute),
+    Flag("--polygons", "polygons", "labelled polygons on the image", convert=absolute),
     Flag("--field", "field", "field of the polygons that holds the class"),
     Flag("--samples", "samples", "was everything labelled (in the areas), or samples only? (auto: "
          "everything if there are areas)", {"choices": LABELLED}),
     Flag("--areas", "areas", "polygons of the areas that are labelled whole", convert=absolute),
-    Flag("--bands", "bands", "of the image, from 1", _many(type=int)),
+    Flag("--bands", "bands", "bands of the image, from 1 (all but alpha)", _many(type=int)),
     *_GEO,
 )  # fmt: skip
 """What is labelled in an image that is learned from directly."""
@@ -206,22 +202,23 @@ FITTING = (
     Flag("--batch", "batch", "crops a batch", _WHOLE),
     Flag("--frames", "frames", "images to validate on after each epoch (all)", _WHOLE),
     Flag("--augment", "augment", "vary the training images", _YES_NO, _yes_or_no),
-    Flag("--loss", "loss", "what is made small", {"choices": (AUTO, *LOSSES)}, or_none),
+    Flag("--loss", "loss", "loss function to minimise", {"choices": (AUTO, *LOSSES)}, or_none),
     Flag("--class-weights", "class_weights", "NAME=WEIGHT ..., or balanced", _many(),
          _split_entries),
-    Flag("--optimizer", "optimizer", "of the weights", {"choices": (AUTO, *OPTIMIZERS)}, or_none),
-    Flag("--schedule", "schedule", "of the learning rate", {"choices": (AUTO, *SCHEDULES)},
+    Flag("--optimizer", "optimizer", "optimiser of the weights",
+         {"choices": (AUTO, *OPTIMIZERS)}, or_none),
+    Flag("--schedule", "schedule", "schedule of the learning rate", {"choices": (AUTO, *SCHEDULES)},
          or_none),
-    Flag("--learning-rate --rate", "rate", "the highest one of the schedule", _REAL),
-    Flag("--encoder-rate", "encoder_rate", "share of it for the encoder", _REAL),
-    Flag("--warm-up", "warm_up", "share of the training in which it rises", _REAL),
-    Flag("--weight-decay", "weight_decay", "of convolutions (adamw)", _REAL),
+    Flag("--learning-rate --rate", "rate", "learning rate: the highest one of the schedule", _REAL),
+    Flag("--encoder-rate", "encoder_rate", "share of the learning rate for the encoder", _REAL),
+    Flag("--warm-up", "warm_up", "share of the training in which the learning rate rises", _REAL),
+    Flag("--weight-decay", "weight_decay", "weight decay of convolutions (adamw)", _REAL),
     Flag("--averaging", "averaging", "momentum of the averaged weights; 0 for none", _REAL),
     Flag("--clip-norm", "clip_norm", "longest gradient; 0 for any", _REAL),
     Flag("--plateau", "plateau", "epochs in vain after which plateau halves the rate", _WHOLE),
     Flag("--patience", "patience", "epochs in vain after which training ends; 0: never", _WHOLE),
     Flag("--keep", "keep", "what decides which weights are the best", {"choices": KEPT}),
-    Flag("--precision", "precision", "of the calculation", {"choices": (AUTO, *PRECISIONS)},
+    Flag("--precision", "precision", "arithmetic of the training", {"choices": (AUTO, *PRECISIONS)},
          or_none),
     Flag("--seed", "seed", "the same seed trains the same again", _WHOLE),
     Flag("--tensorboard", "tensorboard", "write logs for TensorBoard", _SWITCH),
@@ -238,11 +235,11 @@ RUN = (
     Flag("--threshold", "threshold", "how thresholds are chosen", {"choices": THRESHOLDS}),
     Flag("--calibrate-from", "calibrate_from", "folder of a cross-validation that decides both"),
     Flag("--finish", "finish", "train no further: export the best so far", _SWITCH),
-    Flag("--title", "title", "of the model's card, as of the next four"),
-    Flag("--description", "description", "what the model is for"),
-    Flag("--license", "license", "default: the data set's"),
-    Flag("--citation", "citation", "default: the data set's"),
-    Flag("--version", "version", "of the model"),
+    Flag("--title", "title", "title on the model's card"),
+    Flag("--description", "description", "what the model is for, on its card"),
+    Flag("--license", "license", "licence of the model (default: the data set's)"),
+    Flag("--citation", "citation", "how to cite the model (default: the data set's)"),
+    Flag("--version", "version", "version of the model"),
     Flag("--gsd-range", "gsd_range", "ground sampling distances in m that the model is for",
          {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}),
 )  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tells how to bring rasters onto the grid of another."""
+"""How to bring rasters onto the grid of another."""
 
 from __future__ import annotations
 

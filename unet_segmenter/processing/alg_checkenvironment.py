@@ -30,12 +30,12 @@ class CheckEnvironmentAlgorithm(BaseAlgorithm):
 
     NAME = "checkenvironment"
     TITLE = "Check the environment"
-    SUMMARY_LINE = "Tells whether the engine's Python environment works, and how to mend it."
+    SUMMARY_LINE = "Checks the engine's Python environment, and says how to repair it."
     HELP = (
         "<p>The calculations run in a Python environment of their own, outside QGIS. This starts "
         "it, imports each package and compares its version with the one that the plugin was "
         "tested with. Nothing is installed or changed. It takes some seconds.</p>"
-        "<p>Training needs more packages than mapping: TRAINING tells whether they are there.</p>"
+        "<p>Training needs more packages than mapping: TRAINING says whether they are there.</p>"
     )
     GROUP = "Environment"
     TAGS = ("environment", "dependencies", "python", "packages", "install", "diagnose", "openvino")

@@ -64,7 +64,7 @@ class EvaluateAlgorithm(EngineAlgorithm):
 
     NAME = "evaluate"
     TITLE = "Evaluate a map"
-    SUMMARY_LINE = "Tells how well a class raster fits a reference raster or polygons."
+    SUMMARY_LINE = "Measures how well a class raster agrees with a reference raster or polygons."
     HELP = _HELP
     RASTERS = (INPUT,)
     TAGS = (

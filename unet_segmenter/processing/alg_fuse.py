@@ -24,8 +24,8 @@ CLASS_NAMES = "CLASS_NAMES"
 ALIGN = "ALIGN"
 
 _HELP = """
-<p>Takes the probabilities that <i>Segment an image</i> writes, of several models that each tell one
-class from the rest or of one model with several classes, and decides for one class a pixel.
+<p>Takes the probabilities that <i>Segment an image</i> writes, of several models that each map one
+class against the rest or of one model with several classes, and decides for one class a pixel.
 Where no class is probable enough the pixel is unknown, 0; where an input has no data the map
 has none, 255.</p>
 <p>Bands of one name are one class: the highest of their probabilities counts. All inputs must lie

@@ -30,6 +30,7 @@ from ..engine.model_library import DEFAULT_MODEL
 from ..engine.refine_job import UNKNOWN as UNKNOWN_CHOICES
 from ..engine.spec_texts import names
 from . import settings
+from .alg_refine import CRF_NUMBERS
 from .area_of_interest import write_polygons
 from .compat import DOUBLE, INTEGER, VECTOR_POLYGON
 from .fusion_parameters import FusionAlgorithm
@@ -58,43 +59,15 @@ RUNTIME = "RUNTIME"
 PRECISION = "PRECISION"
 TTA = "TTA"
 
-# Parameters of the CRF, the names of the job's fields in capitals -> type, title, help.
-CRF_NUMBERS = {
-    "SXY": (DOUBLE, "CRF: reach in pixels", "How far pixels of like colour pull each other."),
-    "SRGB": (
-        DOUBLE,
-        "CRF: difference of colour",
-        "How like in colour they must be, in units of 255 for the image's whole range.",
-    ),
-    "COMPAT": (DOUBLE, "CRF: strength", "How strongly they pull."),
-    "SXY_GAUSSIAN": (
-        DOUBLE,
-        "CRF: reach of the smoothing in pixels",
-        "Of the pull that knows no colour, which removes single pixels.",
-    ),
-    "COMPAT_GAUSSIAN": (DOUBLE, "CRF: strength of the smoothing", "Of the same pull."),
-    "ITERATIONS": (
-        INTEGER,
-        "CRF: most steps",
-        "It ends before where no class changes any more.",
-    ),
-    "GT_PROB": (
-        DOUBLE,
-        "CRF: trust in the classes",
-        "Probability that a fused class is right, where the CRF starts from classes: with every "
-        "method but argmax.",
-    ),
-}
-
 _HELP = """
-<p>Runs several models, each of which may tell one class from the rest, or one model with several
+<p>Runs several models, each of which may map one class against the rest, or one model with several
 classes; decides for one class a pixel; and, if you ask for it, refines the map by a dense CRF,
 which moves boundaries to where the image has them, and by a majority filter. All of it happens
 block by block in one pass, so the map needs no more memory for a larger image and has no
 seams. It equals <i>Segment an image</i>, <i>Fuse probabilities</i>, the CRF and the majority filter
 run one after the other.</p>
 <p>Where no class is probable enough the pixel is unknown, 0. Classes of one name are one class,
-whichever model tells them: the highest of their probabilities counts. Models with the same weights
+whichever model maps them: the highest of their probabilities counts. Models with the same weights
 are run once.</p>
 <p>A run that was interrupted goes on where it stopped when you start it again with the same
 parameters and the same output. The calculation runs outside QGIS, in the environment that the
@@ -151,7 +124,7 @@ class LandcoverAlgorithm(FusionAlgorithm):
             QgsProcessingParameterString(
                 CLASSES, "Classes, separated by commas (empty: all)", None, False, True
             ),
-            "Names of the classes to map, whichever model tells them.",
+            "Names of the classes to map, whichever model maps them.",
         )
         self.add(
             QgsProcessingParameterString(
@@ -194,14 +167,15 @@ class LandcoverAlgorithm(FusionAlgorithm):
         )
         self.add(
             QgsProcessingParameterNumber(
-                SWITCH_SHARE, "Change of a class to warn of", DOUBLE, 0.5, True, 0.0
+                SWITCH_SHARE, "Change of a class to warn of", DOUBLE, 0.5, True, 0.001
             ),
             "Share of its pixels that a class may lose or gain by CRF and filter before a warning "
-            "tells it.",
+            "is given.",
             advanced=True,
         )
-        for name, (kind, title, help_text) in CRF_NUMBERS.items():
+        for name, (kind, title, help_text, _) in CRF_NUMBERS.items():
             default = getattr(CrfSettings, name.lower())
+            title = f"CRF: {title[0].lower()}{title[1:]}"
             self.add(
                 QgsProcessingParameterNumber(name, title, kind, default, True, 0),
                 help_text,

@@ -40,10 +40,10 @@ class ModelInfoAlgorithm(BaseAlgorithm):
 
     NAME = "modelinfo"
     TITLE = "Model information"
-    SUMMARY_LINE = "Tells what a model maps, which images it takes, and how well it did."
+    SUMMARY_LINE = "Shows what a model maps, which images it takes, and how well it did."
     HELP = (
         "<p>Classes with their colours and thresholds, bands, ground sampling distance, training "
-        "data, accuracy by class, licence and citation. It also looks whether the model's files "
+        "data, accuracy by class, licence and citation. It also checks whether the model's files "
         "are the ones that its card describes. Models made for the Deepness plugin are read by "
         "the engine.</p>"
     )

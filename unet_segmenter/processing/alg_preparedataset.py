@@ -35,7 +35,7 @@ chips. <b>folders</b>: images and masks of the same names. <b>aeroscapes</b> and
 <b>semantic-drone</b>: those data sets in their published layouts.</p>
 <p>What a model scores is worth something only where it has not been trained, so neighbours stay
 together: blocks of a raster, frames of a sequence or site, clusters of similar images. How much
-training and validation still share is measured, and told in the report.</p>
+training and validation still share is measured, and given in the report.</p>
 <p>Masks are never blended: where images are scaled, masks take the nearest pixel.</p>
 """
 
@@ -118,7 +118,7 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
         if values["reader"] == "geo":
             values |= self._geo_values(parameters, context, feedback)
         result = run_in_worker("prepare", values, feedback)
-        feedback.pushInfo(f"Look at {result['report']} before you train.")
+        feedback.pushInfo(f"Check the report before you train: {result['report']}")
         return {
             its.OUTPUT: result["folder"],
             "REPORT": result["report"],
@@ -146,6 +146,7 @@ class PrepareDatasetAlgorithm(EngineAlgorithm):
             "output": self.parameterAsString(parameters, its.OUTPUT, context),
             "labels": text(its.MASKS) if source == "folders" else "",
             "palette": text(its.PALETTE),
+            "label_table": text(its.LABEL_TABLE),
             "only": text(its.ONLY),
             "classes": list(spec_texts.class_groups(text(its.CLASSES))),
             "ignore": list(spec_texts.names(text(its.IGNORE))),

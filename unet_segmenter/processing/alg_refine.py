@@ -44,7 +44,8 @@ SOLVER = "SOLVER"
 BLOCK_SIZE = "BLOCK_SIZE"
 OUTPUT = "OUTPUT"
 
-# Parameters of the CRF, fields of `CrfSettings` in capitals -> type, title, help, advanced.
+# Parameters of the CRF, here and in `landcover`, fields of `CrfSettings` in capitals -> type,
+# title, help, advanced.
 CRF_NUMBERS = {
     "SXY": (DOUBLE, "Reach in pixels", "How far pixels of like colour pull each other.", False),
     "SRGB": (
@@ -58,14 +59,14 @@ CRF_NUMBERS = {
     "SXY_GAUSSIAN": (
         DOUBLE,
         "Reach of the smoothing in pixels",
-        "Of the pull that knows no colour, which removes single pixels.",
+        "Of the second pull, which ignores colour and removes single pixels.",
         True,
     ),
     "COMPAT_GAUSSIAN": (DOUBLE, "Strength of the smoothing", "Of the same pull.", True),
     "GT_PROB": (
         DOUBLE,
-        "Trust in the class raster",
-        "Probability that a class of LABELS is right.",
+        "Trust in the classes",
+        "Probability that a class is right, where the CRF starts from classes, not probabilities.",
         True,
     ),
 }
@@ -115,7 +116,7 @@ class RefineAlgorithm(EngineAlgorithm):
         )
         self.add(
             QgsProcessingParameterRasterLayer(LABELS, "Class raster", None, True),
-            "Class numbers 0 to 254. Probabilities tell more: take them where you have them.",
+            "Class numbers 0 to 254. Probabilities hold more information: prefer them.",
         )
         self._add_crf(advanced=False)
         self._add_unknown()
@@ -164,7 +165,7 @@ class RefineAlgorithm(EngineAlgorithm):
             QgsProcessingParameterBand(
                 BANDS, "Bands of the image (empty: all)", None, INPUT, True, True
             ),
-            "The bands that tell things apart.",
+            "The bands by which colours are compared.",
             advanced=True,
         )
         self.add(
@@ -184,7 +185,7 @@ class RefineAlgorithm(EngineAlgorithm):
             QgsProcessingParameterNumber(
                 SWITCH_SHARE, "Change of a class to warn of", DOUBLE, 0.5, True, 0.001
             ),
-            "Share of its pixels that a class may lose or gain before a warning tells it.",
+            "Share of its pixels that a class may lose or gain before a warning is given.",
             advanced=True,
         )
         self.add(

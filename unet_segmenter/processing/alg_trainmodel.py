@@ -8,7 +8,6 @@ from typing import Any
 
 from qgis.core import (
     QgsApplication,
-    QgsCoordinateReferenceSystem,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingOutputHtml,
@@ -22,8 +21,9 @@ from ..engine.training_choices import AUTO, NONE, describe_dataset, or_none, yes
 from . import settings
 from . import training_parameters as its
 from .area_of_interest import write_polygons
-from .base_algorithm import BaseAlgorithm
+from .base_algorithm import EngineAlgorithm
 from .label_layer import LabelLayer
+from .layer_choices import layer_choices
 from .parameters import class_entries, class_names, is_given, raster_path
 from .worker_run import run_in_worker
 
@@ -73,7 +73,7 @@ _TEXTS = {
 }
 
 
-class TrainModelAlgorithm(BaseAlgorithm):
+class TrainModelAlgorithm(EngineAlgorithm):
     """Turns its parameters into a training that a worker process does."""
 
     NAME = "trainmodel"
@@ -89,7 +89,7 @@ class TrainModelAlgorithm(BaseAlgorithm):
     def __init__(self) -> None:
         super().__init__()
         self._made: Path | None = None
-        self._image, self._crs = "", QgsCoordinateReferenceSystem()
+        self._image = ""
         self._labels = LabelLayer(self, its.POLYGONS, its.FIELD, field_needed=False)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
@@ -119,7 +119,7 @@ class TrainModelAlgorithm(BaseAlgorithm):
         self._check_source(parameters, context)
         if is_given(parameters, its.IMAGE):
             layer = self.parameterAsRasterLayer(parameters, its.IMAGE, context)
-            self._image, self._crs = raster_path(layer, its.IMAGE), layer.crs()
+            self._image, self.crs = raster_path(layer, its.IMAGE), layer.crs()
 
     def work(
         self,
@@ -195,12 +195,13 @@ class TrainModelAlgorithm(BaseAlgorithm):
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         """What is labelled in the image."""
-        labels, field = self._labels.as_file(parameters, self._crs, context, feedback)
+        how = self.source_values(parameters, context)
+        labels, field = self._labels.as_file(parameters, self.crs, context, feedback)
         areas = ""
         bands: list[int] = []
         if is_given(parameters, its.AREAS):
             source = self.parameterAsSource(parameters, its.AREAS, context)
-            areas = write_polygons(source, self._crs, context, feedback, name=its.AREAS)
+            areas = write_polygons(source, self.crs, context, feedback, name=its.AREAS)
         if is_given(parameters, its.BANDS):
             bands = [int(band) for band in self.parameterAsInts(parameters, its.BANDS, context)]
         return {
@@ -210,6 +211,8 @@ class TrainModelAlgorithm(BaseAlgorithm):
             "samples": self.parameterAsEnumString(parameters, its.SAMPLES, context) or AUTO,
             "areas": areas,
             "bands": bands,
+            "nodata": how["nodata"],
+            "crs": how["crs"] or "",
         }
 
     def _check_source(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
@@ -224,7 +227,8 @@ class TrainModelAlgorithm(BaseAlgorithm):
             return
         if not is_given(parameters, its.POLYGONS):
             raise InputError("IMAGE needs POLYGONS that say what is what in it.")
-        raster_path(self.parameterAsRasterLayer(parameters, its.IMAGE, context), its.IMAGE)
+        layer = self.parameterAsRasterLayer(parameters, its.IMAGE, context)
+        self.choices = layer_choices(layer, its.IMAGE, raster_path(layer, its.IMAGE))
         self._labels.check(parameters, context)
 
     def _check_classes(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:

@@ -73,7 +73,7 @@ class VectorizeAlgorithm(EngineAlgorithm):
         self.add(
             QgsProcessingParameterRasterLayer(CONFIDENCE, "Confidence", None, True),
             "A raster on the grid of the map, such as the confidence that was written with it. "
-            "Each polygon tells the mean of its pixels.",
+            "Each polygon gets the mean of its pixels.",
         )
         self.add(
             QgsProcessingParameterNumber(

@@ -32,6 +32,7 @@ BANDS = "BANDS"
 DATA = "FOLDER"
 MASKS = "MASKS"
 PALETTE = "PALETTE"
+LABEL_TABLE = "LABEL_TABLE"
 CLASSES = "CLASSES"
 IGNORE = "IGNORE"
 ONLY = "ONLY"
@@ -73,8 +74,9 @@ class _Number(NamedTuple):
 
 _NUMBERS = (
     _Number(
-        *(CHIP_SIZE, "Chip size in pixels (raster)", INTEGER, 512, 16, 8192),
-        "Side of the squares that a raster is cut into.",
+        *(CHIP_SIZE, "Chip size in pixels (raster)", INTEGER, 512, 0, 8192),
+        "Side of the squares that a raster is cut into, 16 or more. 0: as large as the raster and "
+        "its labels allow.",
         advanced=False,
     ),
     _Number(
@@ -110,7 +112,7 @@ _NUMBERS = (
     ),
     _Number(
         *(GSD, "Ground sampling distance in m", DOUBLE, None, 0, 1000),
-        "Of the source's images, where the files do not tell it.",
+        "Of the source's images, where the files do not hold it.",
     ),
 )
 
@@ -172,7 +174,7 @@ def add_samples(algorithm: BaseAlgorithm) -> None:
             optional=True,
         ),
         "everything: a pixel without a polygon is none of the classes. samples: nothing is known "
-        "of it, so it neither teaches nor counts; label some of what each class is not, too. "
+        "of it, so it is ignored; label examples of what each class is not, too. "
         "auto: everything where AREAS are given, within them, and samples otherwise.",
     )
 
@@ -195,6 +197,12 @@ def _add_folders(algorithm: BaseAlgorithm) -> None:
         advanced=True,
     )
     algorithm.add(
+        any_file(LABEL_TABLE, "Table of what the labels say (csv)"),
+        "Not for raster. Columns value, is and is_not: which classes each value of the masks is, "
+        "and which it is not; the others stay open. Empty: each value is one class.",
+        advanced=True,
+    )
+    algorithm.add(
         any_file(ONLY, "List of the images to use"),
         "A text file with one name a line, without suffix. Empty uses all.",
         advanced=True,
@@ -212,7 +220,7 @@ def _add_classes(algorithm: BaseAlgorithm) -> None:
     )
     algorithm.add(
         QgsProcessingParameterString(
-            IGNORE, "Classes that neither teach nor count", None, False, True
+            IGNORE, "Classes to ignore in training and scores", None, False, True
         ),
         "Names or numbers separated by commas.",
     )

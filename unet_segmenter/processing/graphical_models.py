@@ -18,7 +18,7 @@ from .base_algorithm import icon, icon_path
 
 _ICON = "unet_segmenter"
 _HELP = """
-<p>A chain of the algorithms of this plugin: <i>Segment an image</i> tells the probability of each
+<p>A chain of the algorithms of this plugin: <i>Segment an image</i> gives the probability of each
 class, <i>Fuse probabilities</i> decides for one class a pixel, <i>Refine a map by its image</i>
 moves the borders to those in the image, and <i>Vectorize a map</i> draws polygons.</p>
 <p>Right-click it in the toolbox to export it and to change the chain in the model designer.</p>

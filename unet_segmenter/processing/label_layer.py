@@ -91,8 +91,8 @@ class LabelLayer:
     ) -> tuple[str, str | None]:
         """Path of a file that the engine reads, and the polygons' field if there are any.
 
-        Polygons are written to a temporary file in `crs`, the raster's; a raster is read where
-        it lies.
+        Polygons are written to a temporary file in their own CRS, or in `crs`, the raster's, where
+        the layer has none; a raster is read where it is.
         """
         layer = self._layer(parameters, context)
         if isinstance(layer, QgsRasterLayer):

@@ -21,6 +21,7 @@ from ..engine import spec_texts
 from ..engine.errors import InputError, JobError, ModelError
 from ..engine.model_card import ModelCard
 from ..engine.model_library import DEFAULT_MODEL
+from ..engine.rasters import options as source_options
 from ..engine.spec_texts import numbers
 from . import settings
 from .compat import FILE
@@ -68,11 +69,7 @@ def any_file(name: str, title: str) -> QgsProcessingParameterFile:
 
 
 NODATA = "NODATA"
-NODATA_HELP = (
-    "Values that are no data, beside the file's own. A value that the image can have, such as 0 in "
-    "a photograph, means the collar: pixels that have it in all bands and are connected with the "
-    "image's edge. To find them the image is read once more."
-)
+NODATA_HELP = f"{source_options.NODATA_HELP[0].upper()}{source_options.NODATA_HELP[1:]}."
 
 
 def nodata_parameter() -> QgsProcessingParameterString:

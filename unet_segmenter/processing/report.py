@@ -57,7 +57,7 @@ def model_page(card: ModelCard, problems: Mapping[str, str]) -> str:
             f"<p>Licence of the model: {escape(card.license)}. {escape(card.citation)}</p>",
             _sources(details.get("sources")),
             "<h2>Training</h2>",
-            _tree(details.get("training") or "The card tells nothing about the training."),
+            _tree(details.get("training") or "The card says nothing about the training."),
         ],
     )
 

@@ -37,7 +37,7 @@ from . import dataset_parameters, settings
 from .base_algorithm import BaseAlgorithm
 from .compat import DOUBLE, FOLDER, INTEGER, VECTOR_POLYGON
 from .label_layer import field_parameter, label_parameter
-from .parameters import any_file, static_enum
+from .parameters import NODATA_HELP, any_file, nodata_parameter, static_enum
 
 IMAGE = "IMAGE"
 POLYGONS = "POLYGONS"
@@ -206,9 +206,9 @@ def _add_image(algorithm: BaseAlgorithm) -> None:
         "Such as your orthophoto. It is cut into blocks for training, validation and test.",
     )
     algorithm.add(
-        label_parameter(POLYGONS, "Polygons of what is what in the image", optional=True),
-        "Drawn by hand: five or more of each class, spread over the image. Polygons of what is "
-        "none of the classes help, too.",
+        label_parameter(POLYGONS, "Labelled polygons on the image", optional=True),
+        "Drawn by hand: five or more of each class, spread over the image. Polygons of what "
+        "belongs to none of the classes help, too.",
     )
     algorithm.add(
         field_parameter(FIELD, "Field of the polygons with their class", POLYGONS),
@@ -229,6 +229,7 @@ def _add_image(algorithm: BaseAlgorithm) -> None:
         "The bands to train on, in the order in which the model will take them.",
         advanced=True,
     )
+    algorithm.add(nodata_parameter(), NODATA_HELP, advanced=True)
 
 
 def _add_network(algorithm: BaseAlgorithm) -> None:
@@ -254,8 +255,8 @@ def _add_network(algorithm: BaseAlgorithm) -> None:
 def _add_start(algorithm: BaseAlgorithm) -> None:
     algorithm.add(
         static_enum(START, "Start from a model of the library", _startable(), AUTO),
-        "Hot start: begins with the weights of another model. Other bands and classes are dealt "
-        "with, and told in the log. It needs far fewer images and epochs than a start from "
+        "Hot start: begins with the weights of another model. Other bands and classes are adapted, "
+        "as the log reports. It needs far fewer images and epochs than a start from "
         f"nothing. auto: {' or '.join(DEFAULT_STARTS)}, at its resolution, unless another preset "
         "or weights of the encoder are asked for. The choice has the models that come with their "
         "trainable weights.",
@@ -280,7 +281,7 @@ def _add_start(algorithm: BaseAlgorithm) -> None:
 
 def _add_recipe(algorithm: BaseAlgorithm) -> None:
     for name, title, options, help_text in (
-        (LOSS, "Loss", LOSSES, "What is made small. auto suits the head."),
+        (LOSS, "Loss", LOSSES, "The loss function to minimise. auto suits the head."),
         (AUGMENT, "Vary the training images", ("yes", "no"), "Flips, rotations, scales, colours "
          "and blur, on training images only. auto as the preset has it."),
         (OPTIMIZER, "Optimiser", OPTIMIZERS, "auto as the preset has it."),

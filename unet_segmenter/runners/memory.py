@@ -28,7 +28,7 @@ def run_within_memory(
     job : dataclass
         What to do; a field ``block_size`` says that it works in blocks.
     progress : Progress
-        Is told of every further attempt.
+        Is notified of every further attempt.
     remedy : str
         What to do where the smallest blocks are too large; a sentence without its full stop.
 

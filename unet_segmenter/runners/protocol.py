@@ -181,7 +181,7 @@ def decode_job(text: str) -> tuple[str, Any]:
         raise JobError(f"The job file cannot be read: {error!r}.") from error
     if protocol != PROTOCOL_VERSION:
         raise JobError(
-            f"The job file speaks protocol {protocol}, this worker {PROTOCOL_VERSION}: they are of "
+            f"The job file uses protocol {protocol}, this worker {PROTOCOL_VERSION}: they are of "
             "different versions of the plugin. Restart QGIS."
         )
     if kind not in JOB_KINDS:

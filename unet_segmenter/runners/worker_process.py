@@ -233,7 +233,7 @@ class _Conversation:
             self.hello = message
             if message.protocol != PROTOCOL_VERSION:
                 raise RuntimeMissingError(
-                    f"The worker speaks protocol {message.protocol}, this plugin "
+                    f"The worker uses protocol {message.protocol}, this plugin "
                     f"{PROTOCOL_VERSION}: they are of different versions. Restart QGIS, then set "
                     f"the environment up again. {REMEDY}"
                 )

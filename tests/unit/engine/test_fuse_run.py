@@ -181,7 +181,7 @@ def test_bands_of_one_name_are_one_class_by_the_highest(tmp_path) -> None:
     two = np.stack([np.maximum(p[..., 0], p[..., 2]), p[..., 1]], axis=-1)
     expected = fuse(two, FusionRules("argmax", (1, 2), (0.5, 0.5)), valid)
     np.testing.assert_array_equal(read_raster(tmp_path / "c.tif")[0], expected)
-    assert "Several inputs tell tree; the highest" in result.warnings[0]
+    assert "Several inputs have tree; the highest" in result.warnings[0]
 
 
 def test_two_classes_of_one_value_are_numbered_anew_and_it_is_told(tmp_path) -> None:
@@ -428,7 +428,7 @@ def test_a_run_of_other_rules_does_not_take_up_the_blocks(stack, tmp_path) -> No
     ("options", "words"),
     [
         ({"method": "median"}, "argmax, priority, threshold, course_sum"),
-        ({"priority": ("tree",)}, "PRIORITY names 'tree', which no input tells"),
+        ({"priority": ("tree",)}, "PRIORITY names 'tree', which no input has"),
         ({"priority": ("road", "road")}, "twice"),
         ({"thresholds": ("tree=0.2",)}, "THRESHOLDS names 'tree'"),
         ({"thresholds": ("high",)}, "'high' is malformed"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import rasterio
 
-logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its news reach the user as errors
+logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its messages reach the user as errors
 
 CACHE = 16 << 20
 

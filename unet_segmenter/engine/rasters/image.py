@@ -2,7 +2,8 @@
 """Images: rasters whose values are amounts of light, for networks and for the CRF.
 
 What a file may say of its values is decided here, once for all that read images: scale and
-offset are applied, colour tables and collars recognised, and an alpha band that may be data told.
+offset are applied, colour tables and collars recognised, and a warning given of an alpha band that
+may be data.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class ImageSource(RasterSource):
             out = shlex.quote(f"{Path(self.path).stem}_data.tif")
             found.append(
                 f"Band {self._alpha} of {self.path} is tagged as alpha and was used as "
-                "transparency: where it is 0 there is no data. Its values look like data, such as "
+                "transparency: where it is 0 there is no data. Its values may be data, such as "
                 "near infrared. If they are, name the band in BANDS, or remove the tag: "
                 f"gdal_translate -colorinterp_{self._alpha} undefined {shlex.quote(self.path)} "
                 f"{out}"
@@ -108,7 +109,7 @@ class ImageSource(RasterSource):
     def collar_value(
         self, value_range: tuple[float, float], region: PixelWindow
     ) -> tuple[float, float] | None:
-        """The value of a collar that nothing tells, and its share of samples along the edge.
+        """The value of a collar without a nodata value, and its share of samples along the edge.
 
         A value fills it where all bands hold it, and the pixels are connected with the edge.
         """

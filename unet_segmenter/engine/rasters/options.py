@@ -36,6 +36,15 @@ class SourceOptions:
 
 AS_IT_IS = SourceOptions()
 
+NODATA_HELP = (
+    "values that are no data, in addition to the file's own. A value that the image can have, such "
+    "as 0 in a photograph, marks the collar: pixels that hold it in all bands and are connected "
+    "with the image's edge. To find them the image is read once more"
+)
+"""Help on NODATA of an image, for the command line and for QGIS."""
+
+CRS_HELP = "CRS of the image, as EPSG:n, where its file has none, or a wrong one"
+
 
 def nodata_tag(values: tuple[float, ...]) -> dict[str, str]:
     """The item of an output's metadata on what was taken for nodata; none without any."""

@@ -64,7 +64,7 @@ class RasterSource:
         self.options = options
         self._is_remote = is_remote(path)
         try:
-            # A missing CRS is told by `checks`, in its words.
+            # `checks` reports a missing CRS.
             with warnings.catch_warnings(), self._settings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
                 self._dataset = rasterio.open(path)
@@ -72,7 +72,7 @@ class RasterSource:
             why = why_not_opened if self._is_remote else _why_not_opened
             raise InputError(why(path, error)) from error
         self._opened = [self._dataset]
-        self._take_up(path)
+        self._read_properties(path)
 
     @classmethod
     def aligned(
@@ -82,7 +82,7 @@ class RasterSource:
         resampling: str = "nearest",
         options: SourceOptions = AS_IT_IS,
     ) -> RasterSource:
-        """A raster as it looks on another grid; nodata where it has nothing.
+        """A raster warped to another grid; nodata where it has nothing.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class RasterSource:
             source.__exit__()
             raise InputError(
                 f"{path} cannot be aligned: it does not overlap the raster whose grid is wanted; "
-                "look whether both have the right CRS."
+                "check whether both have the right CRS."
             )
         band_meanings = source.band_names, source.scales
         has_nodata = any(value is not None for value in source._dataset.nodatavals)
@@ -123,13 +123,13 @@ class RasterSource:
             source._forget_alpha()  # else the warper masks by a band that holds data
         if options.nodata:
             has_nodata = True
-            told = {"src_nodata": options.nodata[0], "nodata": options.nodata[0]}
+            nodata = {"src_nodata": options.nodata[0], "nodata": options.nodata[0]}
         else:
-            told = {}
+            nodata = {}
         source._dataset = rasterio.vrt.WarpedVRT(
             source._dataset,
             src_crs=crs_of(source.grid.crs),
-            **told,
+            **nodata,
             crs=grid.crs,
             transform=rasterio.Affine(*grid.transform),
             height=grid.shape.height,
@@ -140,11 +140,11 @@ class RasterSource:
             UNIFIED_SRC_NODATA="NO",
         )
         source._opened.insert(0, source._dataset)
-        source._take_up(path)
+        source._read_properties(path)
         source.band_names, source.scales = band_meanings  # a warped raster may not have them
         return source
 
-    def _take_up(self, path: str) -> None:
+    def _read_properties(self, path: str) -> None:
         if self._dataset.count == 0:
             subdatasets = ", ".join(self._dataset.subdatasets[:3])
             raise InputError(f"{path} holds several rasters; name one of them: {subdatasets}.")
@@ -158,7 +158,7 @@ class RasterSource:
         self.scales = tuple(zip(self._dataset.scales, self._dataset.offsets, strict=True))
         # All files that the raster consists of: a virtual one names others.
         self.files = tuple(Path(name) for name in self._dataset.files)
-        # GDAL calls the fourth band of bytes alpha unless told otherwise. One with a scale holds
+        # GDAL calls the fourth band of bytes alpha unless set otherwise. One with a scale holds
         # amounts, such as the probability of a fourth class.
         self._alpha = next(
             (
@@ -262,7 +262,7 @@ class RasterSource:
 
     @property
     def may_lack_data(self) -> bool:
-        """Whether a nodata value, alpha, a mask or NaN may tell pixels without data."""
+        """Whether a nodata value, alpha, a mask or NaN may mark pixels without data."""
         masked = [MaskFlags.all_valid not in flags for flags in self._dataset.mask_flag_enums]
         return any(masked) or np.issubdtype(np.dtype(self.dtype), np.floating)
 

@@ -74,7 +74,7 @@ def _described(image: BandImage, grid: RasterGrid, driver: str, made: list[Path]
 def _part(image: BandImage, shape: Shape2D, driver: str, made: list[Path]) -> PlacedPart:
     """What an image holds that is nodata elsewhere, as a file with overviews of its own.
 
-    GDAL would look at every pixel of the whole image to make its overviews; it takes these.
+    GDAL would read every pixel of the whole image to make its overviews; it takes these.
     """
     factors = [1]
     while driver == "COG" and max(shape) / factors[-1] > _COG_BLOCK:
@@ -157,7 +157,7 @@ def write_geotiff(
     path : Path
         File to write.
     pixels : ndarray, shape (H, W, B)
-        Values of any type that GDAL knows.
+        Values of any type that GDAL supports.
     grid : RasterGrid or None
         Where they lie; None writes no georeference.
     band_names : tuple of str
