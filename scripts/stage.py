@@ -27,6 +27,7 @@ _LEFT_OUT_FILES = {"model.keras"}
 _LEFT_OUT_SUFFIXES = {".h5", ".pyc", ".pyo"}
 # Goes into the zip while it has room: models to start a training from.
 TRAINABLE = "trainable.keras"
+_BASELINE = "course-vegetation"  # a model to compare with: nobody starts from it but in the course
 _LEFT_OUT_FOLDERS = {"__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache"}
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
@@ -128,6 +129,8 @@ def _zip(target: Path, *, trainable: bool) -> None:
 
 def _belongs(inside: Path) -> bool:
     if inside.name in _LEFT_OUT_FILES or inside.suffix in _LEFT_OUT_SUFFIXES:
+        return False
+    if inside.parts[-2:] == (_BASELINE, TRAINABLE):
         return False
     return not _LEFT_OUT_FOLDERS & set(inside.parts)
 
