@@ -148,5 +148,5 @@ def test_layers_that_cannot_be_run_in_blocks_or_written_are_refused(tmp_path):
     with pytest.raises(ModelError, match="mish"):
         write_onnx(odd, tmp_path / "m.onnx")
     unknown = keras.Model(image, layers.GroupNormalization(3)(image))
-    with pytest.raises(ModelError, match="GroupNormalization is not known"):
+    with pytest.raises(ModelError, match="GroupNormalization is not supported"):
         write_onnx(unknown, tmp_path / "m.onnx")

@@ -160,7 +160,8 @@ BEHAVIOURS = {
 
 if __name__ == "__main__":
     # The worker removes the file as soon as it has read it.
-    JOB_FILE_MODE = stat.S_IMODE(Path(sys.argv[1]).stat().st_mode)
+    job_files = [path for path in map(Path, sys.argv[1:]) if path.is_file()]
+    JOB_FILE_MODE = stat.S_IMODE(job_files[0].stat().st_mode) if job_files else 0
     # The class of a real training job needs packages; how it is stopped does not.
     JOB_KINDS["train"] = dataclasses.replace(
         JOB_KINDS["train"], spec="runners.job_kinds:PlainJob", modules=()
