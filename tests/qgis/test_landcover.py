@@ -68,7 +68,7 @@ def test_without_a_choice_a_model_of_the_library_is_fused_and_its_card_decides_o
 ):
     run("landcover", INPUT=raster, OUTPUT="TEMPORARY_OUTPUT")
     job = LandcoverJob.from_json(feedback.job())
-    assert job.models in (("aeroscapes",), ("toy",))
+    assert job.models in (("aerial",), ("toy",))
     assert (job.method, job.crf, job.majority_radius) == ("argmax", "models", 0)
     assert job.unknown_threshold is None
     assert job.bands == ()
