@@ -122,7 +122,7 @@ def test_an_error_is_one_sentence_with_its_exit_code(
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_raster_of_four_times_the_rows_takes_no_more_memory(tmp_path) -> None:
     peaks = []
-    for times in (8, 32):
+    for times in (16, 64):
         path = many_shares(tmp_path / f"{times}.tif", times)
         done = subprocess.run(
             [sys.executable, "-c", PEAK, str(path), str(tmp_path / "map.tif")],
